@@ -1,0 +1,4 @@
+//! The replication engine of Staffetta: inputs in, effects out.
+#![forbid(unsafe_code)]
+
+pub mod id;

@@ -1,0 +1,77 @@
+//! Every bound in one place: what an outsider can send, what we hold in flight, how
+//! long we wait. The unit is in the name, the reason beside the number.
+
+/// Longest frame after its length prefix: a full run that did not compress, and its header.
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bodies and inline blobs of one run before compression. Large enough that a signature (64 B,
+/// 50 us) and a frame cost nothing per invoice, small enough to hold several in memory.
+pub const RUN_RAW_BYTES_MAX: usize = 1024 * 1024;
+/// A run is closed once it holds this much, so the usual run stays well under the bound.
+pub const RUN_RAW_BYTES_TARGET: usize = 512 * 1024;
+/// Bundles in one run.
+pub const RUN_BUNDLES_MAX: usize = 4096;
+/// One bundle's body, without blobs.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Items in one bundle.
+pub const BODY_ITEMS_MAX: usize = 1024;
+/// Blobs in one bundle.
+pub const BODY_BLOBS_MAX: usize = 64;
+/// A blob up to this size travels inside the run; 64 KiB takes 0.5 s on a 1 Mbit/s uplink.
+pub const BLOB_INLINE_BYTES_MAX: usize = CHUNK_BYTES;
+/// Inline blobs of one bundle together.
+pub const BUNDLE_INLINE_BYTES_MAX: usize = 512 * 1024;
+/// Unit of transfer, check and resumption of a large blob.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Largest blob. The SdI takes 5 MB by web service and 30 MB by PEC.
+pub const BLOB_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// One Automerge change.
+pub const CHANGE_BYTES_MAX: usize = 128 * 1024;
+/// Operations in one change, counted from run lengths before Automerge expands them.
+pub const CHANGE_OPS_MAX: u64 = 20_000;
+/// Changes one change may depend on, and actors it may mention.
+pub const CHANGE_DEPS_MAX: usize = 64;
+/// Depth to which a document's objects are walked.
+pub const DOCUMENT_DEPTH_MAX: usize = 8;
+/// Changes of one document that are loaded to derive its record.
+pub const DOCUMENT_CHANGES_MAX: usize = 10_000;
+/// Spaces listed in a `Hello`; more are sent in `Spaces` frames only if roots differ.
+pub const HELLO_SPACES_MAX: usize = 64;
+/// Logs of one tenant (its nodes' and portals' incarnations).
+pub const LOGS_PER_SPACE_MAX: usize = 4096;
+/// Bytes of runs sent on one session and not acknowledged yet: 40 ms at 1 Gbit/s and more than
+/// any ADSL line holds, so the line is the limit and not the window.
+pub const SESSION_IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Batches handed to the store and not durable yet, per engine.
+pub const COMMITS_IN_FLIGHT_MAX: usize = 64;
+/// Chunks asked for and not arrived, per session.
+pub const CHUNKS_IN_FLIGHT_MAX: u32 = 32;
+/// Sessions one peer may hold at a time: two lines to two addresses, and their replacements.
+pub const SESSIONS_PER_PEER_MAX: usize = 8;
+/// Effects waiting for the host; above it inputs from the network are not read.
+pub const EFFECTS_MAX: usize = 65_536;
+
+/// Stagger between attempts of one race (RFC 8305 section 5 recommends 250 ms).
+pub const DIAL_STAGGER_MS: u64 = 250;
+/// An attempt that has not opened a session by now is given up.
+pub const DIAL_TIMEOUT_MS: u64 = 10_000;
+/// First and longest pause between races that found nobody.
+pub const BACKOFF_MS_MIN: u64 = 500;
+/// See [`BACKOFF_MS_MIN`].
+pub const BACKOFF_MS_MAX: u64 = 30_000;
+/// A session without traffic is pinged this often when primary: the age at which a dead idle line is noticed.
+pub const PING_PRIMARY_MS: u64 = 5_000;
+/// The same on a warm standby.
+pub const PING_STANDBY_MS: u64 = 10_000;
+/// Floor of the time a frame may stay unanswered before it is hedged (added to 1.25 smoothed RTT).
+pub const HEDGE_FLOOR_MS: u64 = 60;
+/// A path that stayed silent this long beyond 3 smoothed RTT loses the primary role once a hedge was answered.
+pub const DEMOTE_SILENCE_MS: u64 = 1_500;
+/// A session whose `Hello` has not come by now is closed.
+pub const HELLO_TIMEOUT_MS: u64 = 10_000;
+
+const _: () = assert!(RUN_RAW_BYTES_TARGET < RUN_RAW_BYTES_MAX);
+const _: () = assert!(RUN_RAW_BYTES_MAX + RUN_BUNDLES_MAX * 8 + 4096 < FRAME_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX + BUNDLE_INLINE_BYTES_MAX <= RUN_RAW_BYTES_MAX);
+const _: () = assert!(BLOB_INLINE_BYTES_MAX <= BUNDLE_INLINE_BYTES_MAX);
+const _: () = assert!(CHANGE_BYTES_MAX < BODY_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES + 256 < FRAME_BYTES_MAX);

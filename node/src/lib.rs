@@ -1,1 +1,3 @@
 //! Placeholder while the rooms are drawn.
+
+pub mod transport;

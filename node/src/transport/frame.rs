@@ -116,11 +116,8 @@ mod tests {
             let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
             for chunk in bytes.chunks(step) {
                 let mut chunk = chunk;
-                loop {
-                    match decoder.feed(&mut chunk).unwrap() {
-                        Some(frame) => seen.push(frame),
-                        None => break,
-                    }
+                while let Some(frame) = decoder.feed(&mut chunk).unwrap() {
+                    seen.push(frame);
                 }
             }
             assert_eq!(seen, bodies, "in steps of {step}");

@@ -110,9 +110,8 @@ impl Identity {
             .map_err(|_| not_a_certificate())?;
         let leaf = chain.first().ok_or_else(not_a_certificate)?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| not_a_certificate())?;
-        let spki = pin::p256_spki(leaf)
-            .map_err(|_| IdentityError::NotP256 { file: cert.into() })?
-            .to_vec();
+        let spki =
+            pin::p256_spki(leaf).map_err(|_| IdentityError::NotP256 { file: cert.into() })?;
         let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
 
         let private = PrivatePkcs8KeyDer::from_pem_slice(key_pem).map_err(|_| {

@@ -225,7 +225,7 @@ impl Shared {
         let authenticated = self
             .pins
             .witness_quic(&connection, None)
-            .inspect_err(|refusal| close(code::UNKNOWN_PIN, &refusal.to_string()))
+            .inspect_err(|refusal| close(refusal.code(), &refusal.to_string()))
             .ok()?;
         let Some(permit) = self.gate.connection(authenticated.peer()) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -259,7 +259,7 @@ impl Shared {
         let witness = self.pins.witness_tls(stream.get_ref().1, None);
         let sender = TcpSender::start(stream, counters);
         let authenticated = witness
-            .inspect_err(|refusal| sender.abort(code::UNKNOWN_PIN, &refusal.to_string()))
+            .inspect_err(|refusal| sender.abort(refusal.code(), &refusal.to_string()))
             .ok()?;
         let Some(permit) = self.gate.connection(authenticated.peer()) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);

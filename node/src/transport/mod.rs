@@ -51,6 +51,8 @@ pub mod code {
     pub const MALFORMED: u32 = 1;
     /// A frame was announced that is longer than any frame may be.
     pub const TOO_LARGE: u32 = 2;
+    /// Another application protocol than `staffetta/1`, or none.
+    pub const VERSION: u32 = 3;
     /// The pin is not admitted. In a handshake this is a TLS alert instead.
     pub const UNKNOWN_PIN: u32 = 4;
     /// The pin was admitted and no longer is.

@@ -27,7 +27,7 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-use super::{tls, unix_seconds};
+use super::{code, tls, unix_seconds};
 
 /// Admitted peers, each with the second since 1970 after which it no longer is, if any.
 pub type Pins = BTreeMap<PeerId, Option<u64>>;
@@ -138,7 +138,7 @@ impl PinSet {
             return Err(Refusal::OtherProtocol);
         }
         let leaf = chain.and_then(<[_]>::first).ok_or(Refusal::Unreadable)?;
-        let spki = p256_spki(leaf)?.to_vec();
+        let spki = p256_spki(leaf)?;
         let peer = PeerId::of_spki(&spki);
         self.check(peer, expected, unix_seconds())?;
         Ok(Authenticated { peer, spki })
@@ -210,6 +210,14 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The close code, when the handshake had already completed.
+    pub(super) fn code(&self) -> u32 {
+        match self {
+            Self::OtherProtocol => code::VERSION,
+            _ => code::UNKNOWN_PIN,
+        }
+    }
+
     /// The certificate error whose TLS alert tells the peer most nearly why.
     fn alert(&self) -> Error {
         let error = match self {

@@ -28,7 +28,9 @@ use tokio::{
 use tokio_rustls::TlsStream;
 
 use super::{
-    connection::{CLOSE_GRACE, ConnectionError, RefusedBecause, Stats, clip, reason_text},
+    connection::{
+        CLOSE_GRACE, ConnectionError, REASON_BYTES_MAX, RefusedBecause, Stats, clip, reason_text,
+    },
     frame::{Class, Decoder},
     tcp::{Counted, Counters},
 };
@@ -451,7 +453,7 @@ impl TcpReceiver {
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if class == CLOSE {
-            if length < 4 || length > 4 + super::connection::REASON_BYTES_MAX {
+            if !(4..=4 + REASON_BYTES_MAX).contains(&length) {
                 return Err(ConnectionError::Malformed("a close of no lawful length"));
             }
             if rest.len() < length {

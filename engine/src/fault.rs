@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a session ends. Codes are PROTOCOL.md section 5; the sentence is for the log of
 /// whoever is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
 #[repr(u8)]
 pub enum Fault {
     /// Bytes that are not a frame, a run or a body.

@@ -247,6 +247,8 @@ mod tests {
     #[test]
     fn outcomes_come_from_portals_and_annotations_from_nodes() {
         assert!(Role::Portal.may_write(Kind::Outcome) && !Role::Node.may_write(Kind::Outcome));
-        assert!(Role::Node.may_write(Kind::Annotation) && !Role::Portal.may_write(Kind::Annotation));
+        assert!(
+            Role::Node.may_write(Kind::Annotation) && !Role::Portal.may_write(Kind::Annotation)
+        );
     }
 }

@@ -36,6 +36,8 @@ pub const DOCUMENT_DEPTH_MAX: usize = 8;
 pub const DOCUMENT_CHANGES_MAX: usize = 10_000;
 /// Spaces listed in a `Hello`; more are sent in `Spaces` frames only if roots differ.
 pub const HELLO_SPACES_MAX: usize = 64;
+/// The peer's name for its program, in `Hello`.
+pub const AGENT_BYTES_MAX: usize = 64;
 /// Logs of one tenant (its nodes' and portals' incarnations).
 pub const LOGS_PER_SPACE_MAX: usize = 4096;
 /// Bytes of runs sent on one session and not acknowledged yet: 40 ms at 1 Gbit/s and more than

@@ -1,0 +1,551 @@
+//! How the truth lies in a [`Store`]: keys, rows, and the check of every row read.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | Bundles | tenant, log, seq | previous hash, hash, signature?, body, inline blobs |
+//! | Blobs | tenant, blob, index | SHA-256 of the chunk, the chunk |
+//! | Index | tenant, document, log, seq | nothing |
+//! | Feed | tenant, position | log, seq, check |
+//! | Tips | tenant, log | key, incarnation, seq, hash, check |
+//! | Authority | tenant, log, seq, item | item, check |
+//!
+//! All numbers in keys are big endian, so that key order is number order, and every key
+//! begins with its tenant: no scan of one tenant can meet another's rows. A store does not
+//! promise that a value read is the value written, so this file does: a bundle and a chunk
+//! are compared with their hashes and the small rows carry a check.
+
+use std::ops::ControlFlow;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    bundle::{BlobRef, Body, ChainHash, Item, Origin, PublicKey, Signature},
+    id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
+    limits,
+    store::{Batch, Store, StoreError, Table},
+    wire::{OriginParts, Run, Tenant},
+};
+
+/// A bundle as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Hash of the bundle before.
+    pub previous: ChainHash,
+    /// Its own hash.
+    pub hash: ChainHash,
+    /// The writer's signature of it, where we hold it: always at the end of a run.
+    pub signature: Option<Signature>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+    /// The inline blobs' bytes.
+    pub inline: Vec<u8>,
+}
+
+/// The state of one log as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// The tenant.
+    pub tenant: VatNumber,
+    /// Who writes it.
+    pub origin: Origin,
+    /// The last bundle.
+    pub seq: Seq,
+    /// Its hash.
+    pub hash: ChainHash,
+}
+
+/// Everything an engine needs to know at start: O(logs + grants), no bundle is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Every log's tip.
+    pub tips: Vec<Tip>,
+    /// What portals said about who may do what, in the order of their logs.
+    pub statements: Vec<(VatNumber, Item)>,
+    /// The last feed position of each tenant.
+    pub positions: Vec<(VatNumber, u64)>,
+}
+
+/// A read that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The store itself failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row does not match its hash: it is fetched again from a peer.
+    #[error(
+        "bundle {seq} of {log:?} of {tenant} is damaged on disk: it is fetched again from a portal"
+    )]
+    Damaged {
+        /// The tenant.
+        tenant: VatNumber,
+        /// The log.
+        log: LogId,
+        /// The bundle.
+        seq: Seq,
+    },
+    /// A small row or a chunk does not match its check.
+    #[error("a row of table {0:?} is damaged on disk")]
+    Row(Table),
+}
+
+impl Stored {
+    fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(133 + self.body.len() + self.inline.len());
+        value.extend_from_slice(&self.previous.0);
+        value.extend_from_slice(&self.hash.0);
+        value.push(u8::from(self.signature.is_some()));
+        if let Some(signature) = &self.signature {
+            value.extend_from_slice(&signature.to_bytes());
+        }
+        value.extend_from_slice(&(self.body.len() as u32).to_be_bytes());
+        value.extend_from_slice(&self.body);
+        value.extend_from_slice(&self.inline);
+        value
+    }
+
+    /// Reads a row and checks it: the body against the bundle's hash, each inline blob
+    /// against its name.
+    fn decode(tenant: VatNumber, log: &LogId, seq: Seq, value: &[u8]) -> Option<Self> {
+        let mut rest = value;
+        let previous = ChainHash(*chunk(&mut rest)?);
+        let hash = ChainHash(*chunk(&mut rest)?);
+        let signature = match chunk::<1>(&mut rest)? {
+            [0] => None,
+            [1] => Some(Signature::from_bytes(chunk(&mut rest)?)),
+            _ => return None,
+        };
+        let body_len = u32::from_be_bytes(*chunk(&mut rest)?) as usize;
+        let (body, inline) = rest.split_at_checked(body_len)?;
+        if previous.next(tenant, log, seq, body) != hash {
+            return None;
+        }
+        let mut files = inline;
+        for blob in Body::decode(body).ok()?.blobs.iter().filter(|blob| blob.is_inline()) {
+            let (file, rest) = files.split_at_checked(blob.len as usize)?;
+            if BlobHash::of(file) != blob.hash {
+                return None;
+            }
+            files = rest;
+        }
+        files.is_empty().then(|| Self {
+            previous,
+            hash,
+            signature,
+            body: body.to_vec(),
+            inline: inline.to_vec(),
+        })
+    }
+}
+
+/// Adds one bundle to `batch`: its row, its documents' index rows, its statements, and its
+/// place in the feed. The log's tip is put once a batch, by [`put_tip`].
+pub fn put_bundle(
+    batch: &mut Batch,
+    tenant: VatNumber,
+    log: &LogId,
+    seq: Seq,
+    position: u64,
+    stored: &Stored,
+    body: &Body,
+) {
+    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.encode());
+    for document in body.documents() {
+        let key = join(&[&tenant_key(tenant), document.as_bytes(), log.as_bytes(), &be(seq)]);
+        batch.put(Table::Index, key, Vec::new());
+    }
+    for (n, item) in body.items.iter().enumerate() {
+        if matches!(item, Item::Grant(_) | Item::Revocation(_)) {
+            let key = join(&[&tenant_key(tenant), log.as_bytes(), &be(seq), &be(n as u64)]);
+            let row = postcard::to_stdvec(item).expect("an item of plain data always encodes");
+            let value = checked(&key, row);
+            batch.put(Table::Authority, key, value);
+        }
+    }
+    let key = join(&[&tenant_key(tenant), &be(position)]);
+    let value = checked(&key, join(&[log.as_bytes(), &be(seq)]));
+    batch.put(Table::Feed, key, value);
+}
+
+/// Adds a log's tip to `batch`.
+pub fn put_tip(batch: &mut Batch, tip: &Tip) {
+    let key = join(&[&tenant_key(tip.tenant), tip.origin.log().as_bytes()]);
+    let row = join(&[tip.origin.key.spki(), &tip.origin.incarnation.0, &be(tip.seq), &tip.hash.0]);
+    let value = checked(&key, row);
+    batch.put(Table::Tips, key, value);
+}
+
+/// Adds one chunk of a large blob to `batch`.
+pub fn put_chunk(batch: &mut Batch, tenant: VatNumber, blob: &BlobHash, index: u32, bytes: &[u8]) {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    batch.put(Table::Blobs, chunk_key(tenant, blob, index), join(&[&digest, bytes]));
+}
+
+/// Reads what an engine needs at start.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn recover(store: &dyn Store) -> Result<Recovered, ReadError> {
+    let mut recovered = Recovered::default();
+    let mut damaged = None;
+    visit_all(store, Table::Tips, &mut |key, value| match read_tip(key, value) {
+        Some(tip) => recovered.tips.push(tip),
+        None => damaged = Some(Table::Tips),
+    })?;
+    visit_all(store, Table::Authority, &mut |key, value| {
+        let item = open_checked(key, value).and_then(|row| postcard::from_bytes(row).ok());
+        match (read_tenant(key), item) {
+            (Some(tenant), Some(item)) => recovered.statements.push((tenant, item)),
+            _ => damaged = Some(Table::Authority),
+        }
+    })?;
+    if let Some(table) = damaged {
+        return Err(ReadError::Row(table));
+    }
+    let mut tenants: Vec<_> = recovered.tips.iter().map(|tip| tip.tenant).collect();
+    tenants.dedup();
+    for tenant in tenants {
+        let from = tenant_key(tenant);
+        if let Some((key, _)) = store.last(Table::Feed, &from, &after(&from))? {
+            let position = key.get(8..16).and_then(|p| p.try_into().ok()).map(u64::from_be_bytes);
+            recovered.positions.push((tenant, position.ok_or(ReadError::Row(Table::Feed))?));
+        }
+    }
+    Ok(recovered)
+}
+
+/// Reads one bundle and checks it against its hash.
+///
+/// # Errors
+/// [`ReadError::Damaged`] when it is not what was written, missing included.
+pub fn bundle(
+    store: &dyn Store,
+    tenant: VatNumber,
+    log: &LogId,
+    seq: Seq,
+) -> Result<Stored, ReadError> {
+    store
+        .get(Table::Bundles, &bundle_key(tenant, log, seq))?
+        .and_then(|value| Stored::decode(tenant, log, seq, &value))
+        .ok_or(ReadError::Damaged { tenant, log: *log, seq })
+}
+
+/// Reads the run that begins after `after`, cut at a bundle whose signature we hold, near
+/// [`limits::RUN_RAW_BYTES_TARGET`] and at or before `upto`. A bundle with a large blob is
+/// alone in its run; the second value tells whether this is one.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn run(
+    store: &dyn Store,
+    tenant: VatNumber,
+    origin: &Origin,
+    after: Seq,
+    upto: Seq,
+) -> Result<(Run, bool), ReadError> {
+    let log = origin.log();
+    let mut taken: Vec<(Stored, bool)> = Vec::new();
+    let mut signed = 0;
+    let mut raw = 0;
+    let mut seq = after;
+    let mut damaged = None;
+    store.scan(
+        Table::Bundles,
+        &bundle_key(tenant, &log, after + 1),
+        &bundle_key(tenant, &log, upto.saturating_add(1)),
+        &mut |key, value| {
+            seq += 1;
+            let here = key == bundle_key(tenant, &log, seq);
+            let Some(stored) = here.then(|| Stored::decode(tenant, &log, seq, value)).flatten()
+            else {
+                damaged = Some(seq);
+                return ControlFlow::Break(());
+            };
+            let large =
+                Body::decode(&stored.body).is_ok_and(|body| body.large_blobs().next().is_some());
+            let size = stored.body.len() + stored.inline.len();
+            let full = signed > 0
+                && (large
+                    || raw + size > limits::RUN_RAW_BYTES_TARGET
+                    || taken.len() >= limits::RUN_BUNDLES_MAX);
+            if full {
+                return ControlFlow::Break(());
+            }
+            raw += size;
+            let ends_run = stored.signature.is_some();
+            taken.push((stored, large));
+            if ends_run {
+                signed = taken.len();
+            }
+            if large { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        },
+    )?;
+    if signed == 0 {
+        return Err(ReadError::Damaged { tenant, log, seq: damaged.unwrap_or(after + 1) });
+    }
+    taken.truncate(signed);
+    let large = taken.iter().any(|(_, large)| *large);
+    let (last, _) = taken.last().expect("at least one signed bundle was taken");
+    let signature = last.signature.expect("a run ends at a signed bundle");
+    let run = Run {
+        tenant: Tenant(tenant),
+        log,
+        first: after + 1,
+        previous: taken[0].0.previous,
+        origin: (after == 0).then(|| OriginParts::from(origin)),
+        bodies: taken.iter().map(|(stored, _)| stored.body.len() as u32).collect(),
+        inline: taken.iter().map(|(stored, _)| stored.inline.len() as u32).sum(),
+        signature,
+        payload: Run::pack(
+            taken.iter().map(|(stored, _)| stored.body.as_slice()),
+            taken.iter().map(|(stored, _)| stored.inline.as_slice()),
+        ),
+    };
+    Ok((run, large))
+}
+
+/// The feed of `tenant` after `position`, at most `max` rows: (position, log, seq).
+///
+/// # Errors
+/// [`ReadError`]
+pub fn feed(
+    store: &dyn Store,
+    tenant: VatNumber,
+    position: u64,
+    max: usize,
+) -> Result<Vec<(u64, LogId, Seq)>, ReadError> {
+    let prefix = tenant_key(tenant);
+    let mut rows = Vec::new();
+    let mut damaged = false;
+    let from = join(&[&prefix, &be(position.saturating_add(1))]);
+    store.scan(Table::Feed, &from, &after(&prefix), &mut |key, value| {
+        let row = open_checked(key, value).and_then(|mut row| {
+            let log = LogId::from_bytes(*chunk(&mut row)?);
+            let seq = u64::from_be_bytes(*chunk(&mut row)?);
+            let at = key.get(8..16)?.try_into().ok().map(u64::from_be_bytes)?;
+            Some((at, log, seq))
+        });
+        match row {
+            Some(row) => rows.push(row),
+            None => damaged = true,
+        }
+        if damaged || rows.len() >= max {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    if damaged { Err(ReadError::Row(Table::Feed)) } else { Ok(rows) }
+}
+
+/// The changes of one document, in the order of their logs and numbers.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn changes(
+    store: &dyn Store,
+    tenant: VatNumber,
+    document: &DocumentId,
+) -> Result<Vec<Vec<u8>>, ReadError> {
+    let mut changes = Vec::new();
+    for (log, seq) in index(store, tenant, document)? {
+        let stored = bundle(store, tenant, &log, seq)?;
+        let Ok(body) = Body::decode(&stored.body) else {
+            return Err(ReadError::Damaged { tenant, log, seq });
+        };
+        changes.extend(body.items.into_iter().filter_map(|item| match item {
+            Item::Change { document: of, change } if of == *document => Some(change),
+            _ => None,
+        }));
+    }
+    Ok(changes)
+}
+
+/// The bundles that touch `document`.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn index(
+    store: &dyn Store,
+    tenant: VatNumber,
+    document: &DocumentId,
+) -> Result<Vec<(LogId, Seq)>, ReadError> {
+    let prefix = join(&[&tenant_key(tenant), document.as_bytes()]);
+    let mut rows = Vec::new();
+    store.scan(Table::Index, &prefix, &after(&prefix), &mut |key, _| {
+        let mut rest = &key[24..];
+        if let (Some(log), Some(seq)) = (chunk(&mut rest), chunk(&mut rest)) {
+            rows.push((LogId::from_bytes(*log), u64::from_be_bytes(*seq)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
+/// The bytes of the file `hash` that came with `document`, or `None` if it brought no such file.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn blob(
+    store: &dyn Store,
+    tenant: VatNumber,
+    document: &DocumentId,
+    hash: &BlobHash,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    for (log, seq) in index(store, tenant, document)? {
+        let stored = bundle(store, tenant, &log, seq)?;
+        let Ok(body) = Body::decode(&stored.body) else {
+            return Err(ReadError::Damaged { tenant, log, seq });
+        };
+        let mut inline = stored.inline.as_slice();
+        for blob in &body.blobs {
+            let len = if blob.is_inline() { blob.len as usize } else { 0 };
+            let (bytes, rest) = inline.split_at(len.min(inline.len()));
+            inline = rest;
+            if blob.hash == *hash {
+                return if blob.is_inline() {
+                    Ok(Some(bytes.to_vec()))
+                } else {
+                    large_blob(store, tenant, blob).map(Some)
+                };
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Reads one chunk of a large blob and checks it; `None` when it is not here.
+///
+/// # Errors
+/// [`ReadError::Row`] when it is damaged.
+pub fn read_chunk(
+    store: &dyn Store,
+    tenant: VatNumber,
+    blob: &BlobHash,
+    index: u32,
+) -> Result<Option<Vec<u8>>, ReadError> {
+    let Some(value) = store.get(Table::Blobs, &chunk_key(tenant, blob, index))? else {
+        return Ok(None);
+    };
+    let mut rest = value.as_slice();
+    let digest: Option<&[u8; 32]> = chunk(&mut rest);
+    if digest.is_some_and(|digest| Sha256::digest(rest).as_slice() == digest) {
+        Ok(Some(rest.to_vec()))
+    } else {
+        Err(ReadError::Row(Table::Blobs))
+    }
+}
+
+/// Which chunks of `blob` are not here, or are damaged.
+///
+/// # Errors
+/// [`ReadError::Store`]
+pub fn missing_chunks(
+    store: &dyn Store,
+    tenant: VatNumber,
+    blob: &BlobRef,
+) -> Result<Vec<u32>, ReadError> {
+    let mut missing = Vec::new();
+    for index in 0..blob.chunks.len() as u32 {
+        match read_chunk(store, tenant, &blob.hash, index) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(ReadError::Row(_)) => missing.push(index),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+fn large_blob(store: &dyn Store, tenant: VatNumber, blob: &BlobRef) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::with_capacity(blob.len as usize);
+    for index in 0..blob.chunks.len() as u32 {
+        let chunk = read_chunk(store, tenant, &blob.hash, index)?;
+        bytes.extend(chunk.ok_or(ReadError::Row(Table::Blobs))?);
+    }
+    if BlobHash::of(&bytes) == blob.hash { Ok(bytes) } else { Err(ReadError::Row(Table::Blobs)) }
+}
+
+fn read_tip(key: &[u8], value: &[u8]) -> Option<Tip> {
+    let mut row = open_checked(key, value)?;
+    let key_of_writer = PublicKey::from_spki(chunk::<91>(&mut row)?).ok()?;
+    let origin = Origin { key: key_of_writer, incarnation: Incarnation(*chunk(&mut row)?) };
+    let seq = u64::from_be_bytes(*chunk(&mut row)?);
+    let hash = ChainHash(*chunk(&mut row)?);
+    (key.get(8..)? == origin.log().as_bytes()).then_some(Tip {
+        tenant: read_tenant(key)?,
+        origin,
+        seq,
+        hash,
+    })
+}
+
+fn read_tenant(key: &[u8]) -> Option<VatNumber> {
+    let number = u64::from_be_bytes(key.get(..8)?.try_into().ok()?);
+    VatNumber::parse(&format!("{number:011}")).ok()
+}
+
+fn visit_all(
+    store: &dyn Store,
+    table: Table,
+    visit: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), StoreError> {
+    store.scan(table, &[], &[0xff; 64], &mut |key, value| {
+        visit(key, value);
+        ControlFlow::Continue(())
+    })
+}
+
+fn bundle_key(tenant: VatNumber, log: &LogId, seq: Seq) -> Vec<u8> {
+    join(&[&tenant_key(tenant), log.as_bytes(), &be(seq)])
+}
+
+fn chunk_key(tenant: VatNumber, blob: &BlobHash, index: u32) -> Vec<u8> {
+    join(&[&tenant_key(tenant), blob.as_bytes(), &index.to_be_bytes()])
+}
+
+fn tenant_key(tenant: VatNumber) -> [u8; 8] {
+    tenant.as_u64().to_be_bytes()
+}
+
+const fn be(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+/// The first key after every key that begins with `prefix`. No prefix here is all `ff`:
+/// each begins with a tenant, and a VAT number is below 10^11.
+fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while end.pop_if(|byte| *byte == 0xff).is_some() {}
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
+
+/// A small row followed by the first 8 bytes of SHA-256 over key and row.
+fn checked(key: &[u8], mut row: Vec<u8>) -> Vec<u8> {
+    let check = check_of(key, &row);
+    row.extend_from_slice(&check);
+    row
+}
+
+fn open_checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (row, check) = value.split_last_chunk::<8>()?;
+    (check_of(key, row) == *check).then_some(row)
+}
+
+fn check_of(key: &[u8], row: &[u8]) -> [u8; 8] {
+    let digest = Sha256::new().chain_update(key).chain_update(row).finalize();
+    let mut check = [0; 8];
+    check.copy_from_slice(&digest[..8]);
+    check
+}
+
+fn chunk<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (head, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(head)
+}

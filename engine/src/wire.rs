@@ -1,0 +1,378 @@
+//! Frames and runs as bytes (PROTOCOL.md sections 3 and 4).
+//!
+//! [`Frame::decode`] and [`Run::open`] are the only ways from a stranger's bytes to our
+//! types; what they return is within every limit. Nothing here knows who sent it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::{Body, ChainHash, Origin, PublicKey, Signature},
+    fault::Fault,
+    id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
+    limits,
+    vector::Digest,
+};
+
+/// Protocol versions this program speaks, lowest and highest.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// One message in a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// First in both directions: what I hold durably.
+    Hello(Hello),
+    /// The spaces of a peer that has too many for its `Hello`, sent if roots differ.
+    Spaces(Vec<SpaceState>),
+    /// Bundles.
+    Run(Run),
+    /// These logs are durable here up to these numbers, blobs included.
+    Ack {
+        /// The tenant.
+        tenant: Tenant,
+        /// The logs that moved.
+        logs: Vec<(LogId, Seq)>,
+    },
+    /// The same, unasked: there is more here than you may know.
+    Have {
+        /// The tenant.
+        tenant: Tenant,
+        /// The logs that moved.
+        logs: Vec<(LogId, Seq)>,
+    },
+    /// Send me this log from after this number.
+    Want {
+        /// The tenant.
+        tenant: Tenant,
+        /// The log.
+        log: LogId,
+        /// The last number I have.
+        after: Seq,
+    },
+    /// Send me these chunks of a large blob.
+    WantChunks {
+        /// The tenant.
+        tenant: Tenant,
+        /// The blob.
+        blob: BlobHash,
+        /// First chunk.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// One chunk of a large blob.
+    Chunk(Chunk),
+    /// The dialler moves the primary role to this session, or away.
+    Path {
+        /// Whether this session is now the primary one.
+        primary: bool,
+    },
+    /// Are you there? Answered at once, before any disk.
+    Ping(u64),
+    /// I am.
+    Pong(u64),
+    /// The last frame.
+    Bye(Option<Fault>),
+}
+
+/// What a replica says first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Lowest and highest protocol version spoken.
+    pub versions: (u16, u16),
+    /// Program and version, for the other side's log.
+    pub agent: String,
+    /// Whether the dialler wants this to be its primary session.
+    pub primary: bool,
+    /// What is held of each space, unless there are too many.
+    pub spaces: Vec<SpaceState>,
+    /// Digest of all spaces.
+    pub root: Digest,
+}
+
+/// What a replica holds of one space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceState {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// Its vector.
+    pub logs: Vec<(LogId, Seq)>,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A chunk of a large blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The blob.
+    pub blob: BlobHash,
+    /// Which chunk, from 0.
+    pub index: u32,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A VAT number as it travels: a varint. It becomes a [`VatNumber`] by being parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Tenant(pub VatNumber);
+
+impl TryFrom<u64> for Tenant {
+    type Error = fatturapa::id::VatNumberError;
+    fn try_from(number: u64) -> Result<Self, Self::Error> {
+        VatNumber::parse(&format!("{number:011}")).map(Self)
+    }
+}
+
+impl From<Tenant> for u64 {
+    fn from(tenant: Tenant) -> Self {
+        tenant.0.as_u64()
+    }
+}
+
+/// Consecutive bundles of one log, compressed together under one signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The log.
+    pub log: LogId,
+    /// Number of the first bundle.
+    pub first: Seq,
+    /// Hash of the bundle before the first.
+    pub previous: ChainHash,
+    /// Who writes the log; present when `first` is 1.
+    pub origin: Option<OriginParts>,
+    /// Length in bytes of each body.
+    pub bodies: Vec<u32>,
+    /// Length in bytes of all inline blobs together.
+    pub inline: u32,
+    /// Signature of the last bundle.
+    pub signature: Signature,
+    /// zstd frame of all bodies, then each bundle's inline blobs in order.
+    pub payload: Vec<u8>,
+}
+
+/// An [`Origin`] as it travels, before its key is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginParts {
+    /// DER SubjectPublicKeyInfo.
+    pub spki: Vec<u8>,
+    /// The incarnation.
+    pub incarnation: Incarnation,
+}
+
+impl From<&Origin> for OriginParts {
+    fn from(origin: &Origin) -> Self {
+        Self { spki: origin.key.spki().to_vec(), incarnation: origin.incarnation }
+    }
+}
+
+impl TryFrom<&OriginParts> for Origin {
+    type Error = Fault;
+    fn try_from(parts: &OriginParts) -> Result<Self, Fault> {
+        let key = PublicKey::from_spki(&parts.spki).map_err(|_| Fault::Malformed)?;
+        Ok(Self { key, incarnation: parts.incarnation })
+    }
+}
+
+/// One bundle of an opened run: bytes that fit their lengths, a body that decodes, blobs
+/// that answer to their names. Its signature is for [`crate::log`] to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The body's bytes, as hashed.
+    pub bytes: Vec<u8>,
+    /// The body.
+    pub body: Body,
+    /// Its inline blobs' bytes, in the body's order.
+    pub inline: Vec<u8>,
+}
+
+impl Frame {
+    /// Encodes a frame, without its length prefix.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Every field is plain data with a known length: postcard has no reason to fail.
+        postcard::to_stdvec(self).expect("a frame of plain data always encodes")
+    }
+
+    /// Decodes a frame.
+    ///
+    /// # Errors
+    /// [`Fault::TooLarge`] or [`Fault::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() > limits::FRAME_BYTES_MAX {
+            return Err(Fault::TooLarge);
+        }
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((frame, [])) => frame.check().map(|()| frame),
+            _ => Err(Fault::Malformed),
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        let fits = match self {
+            Self::Hello(hello) => {
+                hello.agent.len() <= limits::AGENT_BYTES_MAX
+                    && hello.spaces.len() <= limits::HELLO_SPACES_MAX
+                    && hello.spaces.iter().all(|s| s.logs.len() <= limits::LOGS_PER_SPACE_MAX)
+            }
+            Self::Spaces(spaces) => {
+                spaces.iter().all(|s| s.logs.len() <= limits::LOGS_PER_SPACE_MAX)
+            }
+            Self::Ack { logs, .. } | Self::Have { logs, .. } => {
+                logs.len() <= limits::LOGS_PER_SPACE_MAX
+            }
+            Self::WantChunks { count, .. } => *count <= limits::CHUNKS_IN_FLIGHT_MAX,
+            Self::Chunk(chunk) => chunk.bytes.len() <= limits::CHUNK_BYTES,
+            Self::Run(run) => run.bodies.len() <= limits::RUN_BUNDLES_MAX,
+            Self::Want { .. }
+            | Self::Path { .. }
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::Bye(_) => true,
+        };
+        if fits { Ok(()) } else { Err(Fault::TooLarge) }
+    }
+}
+
+impl Run {
+    /// Compresses the bodies and inline blobs of consecutive bundles.
+    #[must_use]
+    pub fn pack<'a>(
+        bodies: impl Iterator<Item = &'a [u8]>,
+        inline: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(limits::RUN_RAW_BYTES_TARGET);
+        bodies.chain(inline).for_each(|part| raw.extend_from_slice(part));
+        // Level 1: an ADSL line is slower than any level, a LAN is not.
+        zstd::bulk::compress(&raw, 1).expect("compressing into memory does not fail")
+    }
+
+    /// Number of the last bundle.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] when the run is empty or its numbers overflow.
+    pub fn last(&self) -> Result<Seq, Fault> {
+        if self.first == 0 || self.bodies.is_empty() {
+            return Err(Fault::Malformed);
+        }
+        self.first.checked_add(self.bodies.len() as u64 - 1).ok_or(Fault::Malformed)
+    }
+
+    /// Decompresses and takes apart, within limits. Every inline blob's bytes are checked
+    /// against its name.
+    ///
+    /// # Errors
+    /// [`Fault`] names what is wrong with the bytes.
+    pub fn open(&self) -> Result<Vec<Received>, Fault> {
+        self.last()?;
+        let bodies_len: u64 = self.bodies.iter().map(|len| u64::from(*len)).sum();
+        let raw_len = bodies_len + u64::from(self.inline);
+        if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {
+            return Err(Fault::TooLarge);
+        }
+        // The capacity bounds the output: a bomb fails instead of growing.
+        let raw = zstd::bulk::decompress(&self.payload, raw_len as usize)
+            .map_err(|_| Fault::Malformed)?;
+        if raw.len() as u64 != raw_len {
+            return Err(Fault::Malformed);
+        }
+        let (mut bodies, mut inline) = raw.split_at(bodies_len as usize);
+        let mut received = Vec::with_capacity(self.bodies.len());
+        for len in &self.bodies {
+            let bytes = take(&mut bodies, *len as usize)?;
+            let body = Body::decode(bytes)?;
+            let own = take(&mut inline, body.inline_bytes())?;
+            let mut rest = own;
+            for blob in body.blobs.iter().filter(|blob| blob.is_inline()) {
+                if BlobHash::of(take(&mut rest, blob.len as usize)?) != blob.hash {
+                    return Err(Fault::BadChunk);
+                }
+            }
+            received.push(Received { bytes: bytes.to_vec(), body, inline: own.to_vec() });
+        }
+        if inline.is_empty() { Ok(received) } else { Err(Fault::Malformed) }
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Fault> {
+    let (head, tail) = rest.split_at_checked(len).ok_or(Fault::Malformed)?;
+    *rest = tail;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::BlobRef;
+
+    fn run(body: &Body, inline: &[u8]) -> Run {
+        let bytes = body.encode().unwrap();
+        Run {
+            tenant: Tenant(VatNumber::parse("02038490237").unwrap()),
+            log: LogId::from_bytes([1; 16]),
+            first: 1,
+            previous: ChainHash::START,
+            origin: None,
+            bodies: vec![bytes.len() as u32],
+            inline: inline.len() as u32,
+            signature: Signature::from_bytes(&[0; 64]),
+            payload: Run::pack([bytes.as_slice()].into_iter(), [inline].into_iter()),
+        }
+    }
+
+    #[test]
+    fn a_run_reads_back_with_its_files() {
+        let file = b"<FatturaElettronica/>";
+        let body = Body { blobs: vec![BlobRef::of(file)], ..Body::default() };
+        let frame = Frame::Run(run(&body, file));
+        let Frame::Run(back) = Frame::decode(&frame.encode()).unwrap() else { panic!() };
+        let opened = back.open().unwrap();
+        assert_eq!(opened[0].inline, file);
+        assert_eq!(opened[0].body, body);
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_one_named_is_refused() {
+        let body = Body { blobs: vec![BlobRef::of(b"right")], ..Body::default() };
+        assert_eq!(run(&body, b"wrong").open(), Err(Fault::BadChunk));
+    }
+
+    #[test]
+    fn a_decompression_bomb_stops_at_the_declared_length() {
+        let mut bomb = run(&Body::default(), b"");
+        bomb.payload = zstd::bulk::compress(&vec![0; 50_000_000], 1).unwrap();
+        assert!(bomb.payload.len() < 10_000);
+        assert_eq!(bomb.open(), Err(Fault::Malformed));
+        bomb.inline = u32::MAX;
+        assert_eq!(bomb.open(), Err(Fault::TooLarge));
+    }
+
+    #[test]
+    fn every_truncation_of_every_frame_is_a_fault_and_never_a_panic() {
+        let body = Body { blobs: vec![BlobRef::of(b"x")], ..Body::default() };
+        let tenant = Tenant(VatNumber::parse("02038490237").unwrap());
+        let log = LogId::from_bytes([2; 16]);
+        let frames = [
+            Frame::Run(run(&body, b"x")),
+            Frame::Ack { tenant, logs: vec![(log, 9)] },
+            Frame::Want { tenant, log, after: 3 },
+            Frame::Bye(Some(Fault::DiskFull)),
+        ];
+        for frame in frames {
+            let bytes = frame.encode();
+            assert_eq!(Frame::decode(&bytes), Ok(frame));
+            for len in 0..bytes.len() {
+                assert!(Frame::decode(&bytes[..len]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenant_with_a_wrong_check_digit_is_no_tenant() {
+        let bytes = postcard::to_stdvec(&1_234_567_890_u64).unwrap();
+        assert!(postcard::from_bytes::<Tenant>(&bytes).is_err());
+    }
+}

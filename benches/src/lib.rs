@@ -1,0 +1,3 @@
+//! What the benches, tests and the demo share.
+
+pub mod link;

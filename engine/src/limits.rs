@@ -36,6 +36,8 @@ pub const DOCUMENT_DEPTH_MAX: usize = 8;
 pub const DOCUMENT_CHANGES_MAX: usize = 10_000;
 /// Spaces listed in a `Hello`; more are sent in `Spaces` frames only if roots differ.
 pub const HELLO_SPACES_MAX: usize = 64;
+/// Places of a log kept in memory to compare overlapping runs with: 2.5 kB a busy log.
+pub const LOG_RECENT_MAX: usize = 64;
 /// The peer's name for its program, in `Hello`.
 pub const AGENT_BYTES_MAX: usize = 64;
 /// Logs of one tenant (its nodes' and portals' incarnations).

@@ -14,6 +14,9 @@
 //! A store does not promise that a value read is the value written (no engine measured
 //! detects a damaged value by itself): [`crate::archive`] checks every row it reads.
 
+pub mod conformance;
+pub mod memory;
+
 use std::ops::ControlFlow;
 
 /// The tables of the truth. Key layouts are in [`crate::archive`].

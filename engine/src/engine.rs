@@ -1,0 +1,511 @@
+//! The engine: one identity's replica of one or many spaces, as a state machine.
+//!
+//! [`Engine::handle`] takes what happened, [`Engine::poll`] gives what to do about it, one
+//! effect at a time and in order. Frames are judged in [`frames`]; this file has the
+//! replica itself: logs, what is said here, and what becomes durable.
+
+mod frames;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    archive::{self, Recovered},
+    bundle::{BlobRef, Body, BodyError, Item, Origin, Signer},
+    chunk,
+    effect::{Alarm, AppendError, CommitId, Effect, Input, Ticket},
+    grant::{Authority, Role},
+    id::{Incarnation, LogId, PeerId, Seq, VatNumber},
+    limits,
+    log::{self, Fresh, Log, Place},
+    session::{Due, Session, SessionId},
+    store::Batch,
+    time::Time,
+    vector::{Digest, Vector},
+    wire::{Frame, SpaceState, Tenant},
+};
+
+/// What an engine is told once.
+pub struct Config {
+    /// The identity's private key.
+    pub signer: Box<dyn Signer>,
+    /// Drawn at random for this start.
+    pub incarnation: Incarnation,
+    /// What this identity is.
+    pub role: Role,
+    /// A node's own tenant; a portal's is every admitted one.
+    pub tenant: Option<VatNumber>,
+    /// The portals' pins.
+    pub portals: Vec<PeerId>,
+    /// Program and version, for the other side's log.
+    pub agent: String,
+}
+
+/// One identity's replica. See the module's header.
+pub struct Engine {
+    config: Config,
+    own: Origin,
+    authority: Authority,
+    spaces: BTreeMap<VatNumber, Space>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// What each peer was last known to hold, session or not.
+    known: BTreeMap<(PeerId, VatNumber), Vector>,
+    commits: VecDeque<Pending>,
+    next_commit: u64,
+    /// Why the store takes no writes, if it does not.
+    stuck: Option<String>,
+    /// Runs that came while stuck, to ask for again.
+    missed: BTreeSet<(SessionId, VatNumber, LogId)>,
+    effects: VecDeque<Effect>,
+    now: Time,
+}
+
+#[derive(Default)]
+struct Space {
+    logs: BTreeMap<LogId, Log>,
+    position: u64,
+}
+
+/// A batch on its way to the store, and what follows once it is durable.
+struct Pending {
+    commit: CommitId,
+    tenant: VatNumber,
+    log: LogId,
+    place: Option<Place>,
+    position: u64,
+    said: Option<Ticket>,
+    from: Option<SessionId>,
+}
+
+impl Engine {
+    /// A replica as the store has it.
+    #[must_use]
+    pub fn new(config: Config, recovered: Recovered) -> Self {
+        let own =
+            Origin { key: config.signer.public_key().clone(), incarnation: config.incarnation };
+        let mut engine = Self {
+            authority: Authority::new(config.portals.iter().copied()),
+            config,
+            own,
+            spaces: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            known: BTreeMap::new(),
+            commits: VecDeque::new(),
+            next_commit: 1,
+            stuck: None,
+            missed: BTreeSet::new(),
+            effects: VecDeque::new(),
+            now: Time::ZERO,
+        };
+        engine.spaces.extend(engine.config.tenant.map(|tenant| (tenant, Space::default())));
+        for tip in recovered.tips {
+            if engine.serves(tip.tenant) {
+                let log = Log::restored(tip.clone());
+                engine.spaces.entry(tip.tenant).or_default().logs.insert(tip.origin.log(), log);
+            }
+        }
+        for (tenant, position) in recovered.positions {
+            if let Some(space) = engine.spaces.get_mut(&tenant) {
+                space.position = position;
+            }
+        }
+        for (tenant, item) in recovered.statements {
+            engine.authority.learn(tenant, &item);
+        }
+        engine.say_pins();
+        engine
+    }
+
+    /// Takes one input at the moment `now`.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Append { ticket, tenant, written_ms, items, files } => {
+                if let Err(why) = self.append(ticket, tenant, written_ms, items, &files) {
+                    self.effects.push_back(Effect::Refused { ticket, why });
+                }
+            }
+            Input::Opened { session, peer, dialled, primary } => {
+                self.open(session, peer, dialled, primary);
+            }
+            Input::Received { session, frame } => self.receive(session, frame),
+            Input::Garbage { session, fault } => self.end(session, Some(fault)),
+            Input::RunSent { session, upto, bytes, large } => {
+                self.run_sent(session, upto, bytes, large);
+            }
+            Input::RunUnread { session, error } => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.unsent();
+                }
+                self.effects.push_back(Effect::Alarm(Alarm::Damaged(error.to_string())));
+                self.pump(session);
+            }
+            Input::Missing { session, tenant, log, chunks } => {
+                self.missing(session, tenant, log, chunks);
+            }
+            Input::Closed { session } => {
+                self.sessions.remove(&session);
+                self.missed.retain(|(missed, _, _)| *missed != session);
+            }
+            Input::Committed { commit } => self.committed(commit),
+            Input::CommitFailed { error } => self.commit_failed(error.to_string()),
+            Input::StoreReady => self.store_ready(),
+            Input::Path { session, primary } => {
+                self.on(session, |s| s.primary = primary);
+                self.send(session, Frame::Path { primary });
+                self.pump(session);
+            }
+            Input::Hedge { session, on } => {
+                self.on(session, |s| s.hedging = on);
+                self.pump(session);
+            }
+            Input::Pull { session } => self.pull(session),
+            Input::Ping { session, n } => self.send(session, Frame::Ping(n)),
+            Input::End { session, fault } => self.end(session, fault),
+        }
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When the engine wants to be called though nothing happened: to close sessions whose
+    /// peer never said `Hello` (see [`Engine::tick`]).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let timeout = std::time::Duration::from_millis(limits::HELLO_TIMEOUT_MS);
+        self.sessions.values().filter(|s| !s.greeted).map(|s| s.opened + timeout).min()
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        let timeout = std::time::Duration::from_millis(limits::HELLO_TIMEOUT_MS);
+        let late: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| !s.greeted && s.opened + timeout <= self.now)
+            .map(|(id, _)| *id)
+            .collect();
+        for session in late {
+            self.end(session, Some(crate::fault::Fault::NotGreeted));
+        }
+    }
+
+    /// Whether the host should hold back what arrives: enough is on its way to the store.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.commits.len() >= limits::COMMITS_IN_FLIGHT_MAX
+    }
+
+    /// This identity's name.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.own.key.peer()
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The tenants whose space is held.
+    pub fn tenants(&self) -> impl Iterator<Item = VatNumber> + '_ {
+        self.spaces.keys().copied()
+    }
+
+    /// What is held durably of `tenant`'s space.
+    #[must_use]
+    pub fn vector(&self, tenant: VatNumber) -> Vector {
+        self.spaces.get(&tenant).map(Space::vector).unwrap_or_default()
+    }
+
+    /// The digest of what is held durably of `tenant`'s space.
+    #[must_use]
+    pub fn digest(&self, tenant: VatNumber) -> Digest {
+        self.spaces.get(&tenant).map(Space::digest).unwrap_or_default()
+    }
+
+    /// What `peer` was last known to hold durably of `tenant`'s space.
+    #[must_use]
+    pub fn known(&self, peer: &PeerId, tenant: VatNumber) -> Option<&Vector> {
+        self.known.get(&(*peer, tenant))
+    }
+
+    /// The sessions, for status.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions.iter().map(|(id, session)| (*id, session))
+    }
+
+    /// Whether every greeted session has nothing to send, to receive or to acknowledge.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.commits.is_empty()
+            && self.sessions.values().all(Session::is_quiet)
+            && self.spaces.iter().all(|(tenant, space)| {
+                let ours = space.vector();
+                self.sessions
+                    .values()
+                    .filter_map(|s| s.holding(*tenant))
+                    .all(|theirs| theirs.ahead_of(&ours) == 0)
+            })
+    }
+
+    /// The cuts of a revocation made now: what is held durably of each log of `peer`.
+    #[must_use]
+    pub fn cuts(&self, peer: &PeerId, tenant: VatNumber) -> Vec<(LogId, Seq)> {
+        self.spaces.get(&tenant).map_or_else(Vec::new, |space| {
+            space
+                .logs
+                .iter()
+                .filter(|(_, log)| log.origin().key.peer() == *peer)
+                .map(|(id, log)| (*id, log.durable().0))
+                .collect()
+        })
+    }
+
+    fn append(
+        &mut self,
+        ticket: Ticket,
+        tenant: VatNumber,
+        written_ms: u64,
+        items: Vec<Item>,
+        files: &[Vec<u8>],
+    ) -> Result<(), AppendError> {
+        if let Some(why) = &self.stuck {
+            return Err(AppendError::Store(why.clone()));
+        }
+        let admits = items.iter().any(|item| matches!(item, Item::Grant(_)));
+        if !self.serves(tenant) || !(admits || self.spaces.contains_key(&tenant)) {
+            return Err(AppendError::NotHere(tenant));
+        }
+        let log = self.own.log();
+        for item in &items {
+            judge(item, self.config.role, log)
+                .map_err(|_| AppendError::Forbidden(self.config.role))?;
+        }
+        let blobs: Vec<_> = files.iter().map(|file| BlobRef::of(file)).collect();
+        let body = Body { written_ms, items, blobs };
+        let bytes = body.encode()?;
+        if bytes.len() + body.inline_bytes() > limits::RUN_RAW_BYTES_MAX {
+            return Err(BodyError::TooLarge("a bundle").into());
+        }
+        let mut inline = Vec::with_capacity(body.inline_bytes());
+        let mut batch = Batch::default();
+        for (blob, file) in body.blobs.iter().zip(files) {
+            if blob.is_inline() {
+                inline.extend_from_slice(file);
+                continue;
+            }
+            for (index, chunk) in file.chunks(limits::CHUNK_BYTES).enumerate() {
+                archive::put_chunk(&mut batch, tenant, &blob.hash, index as u32, chunk);
+            }
+        }
+        self.learn(tenant, &body);
+        let own = self.own.clone();
+        let space = self.spaces.entry(tenant).or_default();
+        let entry = space.logs.entry(log).or_insert_with(|| Log::new(tenant, own));
+        let (seq, mut stored) = entry.append(bytes, inline);
+        let signature = self.config.signer.sign(&stored.hash.0);
+        log::sign(&mut stored, &signature);
+        let fresh = Fresh { seq, stored, body };
+        self.commit(tenant, log, vec![fresh], batch, Some(ticket), None);
+        Ok(())
+    }
+
+    /// Hands bundles that already advanced `log`'s pending tip to the store.
+    fn commit(
+        &mut self,
+        tenant: VatNumber,
+        log: LogId,
+        fresh: Vec<Fresh>,
+        mut batch: Batch,
+        said: Option<Ticket>,
+        from: Option<SessionId>,
+    ) {
+        let Some(space) = self.spaces.get_mut(&tenant) else { return };
+        for bundle in &fresh {
+            space.position += 1;
+            archive::put_bundle(
+                &mut batch,
+                tenant,
+                &log,
+                bundle.seq,
+                space.position,
+                &bundle.stored,
+                &bundle.body,
+            );
+        }
+        let mut place = None;
+        if let Some(entry) = space.logs.get(&log).filter(|_| !fresh.is_empty()) {
+            archive::put_tip(&mut batch, &entry.tip());
+            place = Some(entry.pending());
+        }
+        let commit = CommitId(self.next_commit);
+        self.next_commit += 1;
+        let position = space.position;
+        self.commits.push_back(Pending { commit, tenant, log, place, position, said, from });
+        self.effects.push_back(Effect::Commit { commit, batch });
+    }
+
+    fn committed(&mut self, commit: CommitId) {
+        while self.commits.front().is_some_and(|pending| pending.commit <= commit) {
+            let Some(pending) = self.commits.pop_front() else { break };
+            self.durable(&pending);
+        }
+    }
+
+    /// The one place from which acknowledgements leave: the barrier has passed.
+    fn durable(&mut self, pending: &Pending) {
+        let Pending { tenant, log, position, said, from, .. } = *pending;
+        let Some(place) = pending.place else { return };
+        let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) else {
+            return;
+        };
+        entry.settle(place);
+        let due = Due { tenant, rank: self.rank(&log, tenant), log };
+        let logs = vec![(log, place.0)];
+        if let Some(ticket) = said {
+            self.effects.push_back(Effect::Appended { ticket, log, seq: place.0 });
+        }
+        if let Some(session) = from.filter(|session| self.sessions.contains_key(session)) {
+            self.send(session, Frame::Ack { tenant: Tenant(tenant), logs: logs.clone() });
+        }
+        self.effects.push_back(Effect::Fresh { tenant, position });
+        let carriers: Vec<_> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.greeted)
+            .map(|(id, session)| {
+                // A space that came to life after the session opened.
+                if !session.carries(tenant) && self.authority.may_hold(&session.peer, tenant) {
+                    session.open_space(tenant, Vector::default());
+                }
+                session.offer(due, place.0);
+                (*id, session.carries(tenant), session.primary || session.hedging)
+            })
+            .collect();
+        for (id, carries, pushing) in carriers {
+            if pushing {
+                self.pump(id);
+            } else if carries && from != Some(id) {
+                self.send(id, Frame::Have { tenant: Tenant(tenant), logs: logs.clone() });
+            }
+        }
+    }
+
+    fn commit_failed(&mut self, why: String) {
+        for pending in std::mem::take(&mut self.commits) {
+            if let Some(session) = pending.from {
+                self.missed.insert((session, pending.tenant, pending.log));
+            }
+            if let Some(ticket) = pending.said {
+                let why = AppendError::Store(why.clone());
+                self.effects.push_back(Effect::Refused { ticket, why });
+            }
+        }
+        for space in self.spaces.values_mut() {
+            space.logs.values_mut().for_each(Log::roll_back);
+        }
+        self.stuck = Some(why);
+    }
+
+    fn store_ready(&mut self) {
+        self.stuck = None;
+        for (session, tenant, log) in std::mem::take(&mut self.missed) {
+            let after = self.pending(tenant, &log);
+            self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });
+        }
+    }
+
+    fn learn(&mut self, tenant: VatNumber, body: &Body) {
+        let mut changed = false;
+        for item in &body.items {
+            changed |= self.authority.learn(tenant, item);
+        }
+        if changed {
+            self.say_pins();
+        }
+    }
+
+    fn say_pins(&mut self) {
+        let nodes = self.authority.admitted().into_iter().collect();
+        self.effects.push_back(Effect::Pins { nodes });
+    }
+
+    fn send(&mut self, session: SessionId, frame: Frame) {
+        if self.sessions.contains_key(&session) {
+            self.effects.push_back(Effect::Send { session, frame });
+        }
+    }
+
+    fn on(&mut self, session: SessionId, act: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            act(session);
+        }
+    }
+
+    fn serves(&self, tenant: VatNumber) -> bool {
+        self.config.tenant.is_none_or(|own| own == tenant)
+    }
+
+    fn pending(&self, tenant: VatNumber, log: &LogId) -> Seq {
+        let log = self.spaces.get(&tenant).and_then(|space| space.logs.get(log));
+        log.map_or(0, |log| log.pending().0)
+    }
+
+    fn rank(&self, log: &LogId, tenant: VatNumber) -> u8 {
+        let writer = self.spaces.get(&tenant).and_then(|space| space.logs.get(log));
+        let portal = writer.is_some_and(|log| self.authority.is_portal(&log.origin().key.peer()));
+        u8::from(!portal)
+    }
+
+    fn root(&self) -> Digest {
+        let digests: Vec<_> =
+            self.spaces.iter().map(|(tenant, space)| (*tenant, space.digest())).collect();
+        Digest::of_root(digests.iter().map(|(tenant, digest)| (*tenant, digest)))
+    }
+
+    fn space_state(&self, tenant: VatNumber) -> SpaceState {
+        SpaceState {
+            tenant: Tenant(tenant),
+            logs: self.vector(tenant).iter().collect(),
+            digest: self.digest(tenant),
+        }
+    }
+}
+
+impl Space {
+    fn vector(&self) -> Vector {
+        self.logs.iter().map(|(id, log)| (*id, log.durable().0)).collect()
+    }
+
+    fn digest(&self) -> Digest {
+        let places: Vec<_> = self
+            .logs
+            .iter()
+            .map(|(id, log)| (id, log.durable()))
+            .filter(|(_, place)| place.0 > 0)
+            .collect();
+        Digest::of_space(places.iter().map(|(id, place)| (*id, place.0, &place.1)))
+    }
+}
+
+/// Whether a writer in `role` may say `item` in `log`: kind, actor, bounds. O(1) in the
+/// document, no look inside the CRDT.
+fn judge(item: &Item, role: Role, log: LogId) -> Result<(), crate::fault::Fault> {
+    use crate::fault::Fault;
+    match item {
+        Item::Change { document, change } => {
+            let kind = document.kind().ok_or(Fault::ForbiddenKind)?;
+            if !role.may_write(kind) {
+                return Err(Fault::ForbiddenKind);
+            }
+            let header = chunk::bound(change).map_err(|_| Fault::BadChange)?;
+            if header.is_by(&log) { Ok(()) } else { Err(Fault::WrongActor) }
+        }
+        Item::Grant(_) | Item::Revocation(_) if role == Role::Portal => Ok(()),
+        Item::Grant(_) | Item::Revocation(_) => Err(Fault::ForbiddenKind),
+    }
+}

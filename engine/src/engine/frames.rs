@@ -1,0 +1,481 @@
+//! What a peer says, judged: the only way from a frame to the replica.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Engine, judge};
+use crate::{
+    archive,
+    bundle::Origin,
+    effect::{Alarm, Effect},
+    fault::Fault,
+    grant::Role,
+    id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    limits,
+    log::{Admission, Fresh, Log},
+    session::{Due, Session, SessionId, Staged},
+    store::Batch,
+    vector::{Digest, Vector},
+    wire::{Chunk, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+};
+
+impl Engine {
+    pub(super) fn open(&mut self, id: SessionId, peer: PeerId, dialled: bool, primary: bool) {
+        let held = self.sessions.values().filter(|session| session.peer == peer).count();
+        let mut session = Session::new(peer, dialled, self.now);
+        session.primary = dialled && primary;
+        self.sessions.insert(id, session);
+        if held >= limits::SESSIONS_PER_PEER_MAX {
+            return self.end(id, Some(Fault::Busy));
+        }
+        let tenants = self.shared_with(&peer);
+        let spaces = if tenants.len() > limits::HELLO_SPACES_MAX {
+            Vec::new()
+        } else {
+            tenants.iter().map(|tenant| self.space_state(*tenant)).collect()
+        };
+        let root = self.root();
+        let agent = self.config.agent.clone();
+        let hello = Hello { versions: VERSIONS, agent, primary, spaces, root };
+        self.send(id, Frame::Hello(hello));
+    }
+
+    pub(super) fn receive(&mut self, id: SessionId, frame: Frame) {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.heard = now;
+        let pong = if let Frame::Pong(n) = frame { Some(n) } else { None };
+        self.effects.push_back(Effect::Heard { session: id, pong });
+        let greeted = self.sessions.get(&id).is_some_and(|session| session.greeted);
+        let result = match frame {
+            Frame::Hello(hello) if !greeted => self.hello(id, &hello),
+            Frame::Ping(n) => {
+                self.send(id, Frame::Pong(n));
+                Ok(())
+            }
+            Frame::Pong(_) => Ok(()),
+            Frame::Bye(fault) => {
+                self.sessions.remove(&id);
+                self.effects.push_back(Effect::Close { session: id, fault });
+                Ok(())
+            }
+            _ if !greeted => Err(Fault::NotGreeted),
+            Frame::Hello(_) => Err(Fault::NotGreeted),
+            Frame::Spaces(spaces) => spaces.iter().try_for_each(|space| self.space(id, space)),
+            Frame::Run(run) => self.run(id, &run),
+            Frame::Ack { tenant, logs } => self.held(id, tenant.0, &logs),
+            Frame::Have { tenant, logs } => self.have(id, tenant.0, &logs),
+            Frame::Want { tenant, log, after } => self.want(id, tenant.0, log, after),
+            Frame::WantChunks { tenant, blob, first, count } => {
+                self.may_hold(id, tenant.0).map(|()| {
+                    let tenant = tenant.0;
+                    let effect = Effect::SendChunks { session: id, tenant, blob, first, count };
+                    self.effects.push_back(effect);
+                })
+            }
+            Frame::Chunk(chunk) => self.chunk(id, &chunk),
+            Frame::Path { primary } => {
+                self.on(id, |session| session.primary = primary);
+                Ok(())
+            }
+        };
+        if let Err(fault) = result {
+            self.end(id, Some(fault));
+        }
+        self.pump(id);
+    }
+
+    pub(super) fn end(&mut self, id: SessionId, fault: Option<Fault>) {
+        if self.sessions.contains_key(&id) {
+            self.send(id, Frame::Bye(fault));
+            self.sessions.remove(&id);
+            self.missed.retain(|(missed, _, _)| *missed != id);
+            self.effects.push_back(Effect::Close { session: id, fault });
+        }
+    }
+
+    /// Asks the host for the session's next run, if one may be sent.
+    pub(super) fn pump(&mut self, id: SessionId) {
+        let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next) else {
+            return;
+        };
+        let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
+        match log.map(|log| (log.durable().0, log.origin().clone())) {
+            Some((upto, origin)) if upto > after => {
+                let tenant = due.tenant;
+                let effect = Effect::SendRun { session: id, tenant, origin, after, upto };
+                self.effects.push_back(effect);
+            }
+            _ => {
+                self.on(id, Session::unsent);
+                self.pump(id);
+            }
+        }
+    }
+
+    pub(super) fn run_sent(&mut self, id: SessionId, upto: Seq, bytes: usize, large: bool) {
+        let Some(due) = self.sessions.get(&id).and_then(Session::sending) else { return };
+        let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
+        let tip = log.map_or(upto, |log| log.durable().0);
+        self.on(id, |session| session.sent(upto, bytes, tip, large));
+        self.pump(id);
+    }
+
+    /// Asks for everything the peer is known to hold and we do not.
+    pub(super) fn pull(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let mut wants = Vec::new();
+        for (tenant, space) in &self.spaces {
+            let held = session.holding(*tenant).into_iter().flat_map(Vector::iter);
+            for (log, seq) in held {
+                let after = space.logs.get(&log).map_or(0, |log| log.pending().0);
+                if seq > after {
+                    wants.push(Frame::Want { tenant: Tenant(*tenant), log, after });
+                }
+            }
+        }
+        wants.into_iter().for_each(|want| self.send(id, want));
+    }
+
+    /// Which chunks of a staged bundle are missing: ask for them, or take the bundle.
+    pub(super) fn missing(
+        &mut self,
+        id: SessionId,
+        tenant: VatNumber,
+        log: LogId,
+        chunks: Vec<(BlobHash, Vec<u32>)>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
+        staged.missing = chunks
+            .into_iter()
+            .map(|(blob, missing)| (blob, missing.into_iter().collect()))
+            .collect();
+        self.ask_chunks(id, tenant, log);
+    }
+
+    fn hello(&mut self, id: SessionId, hello: &Hello) -> Result<(), Fault> {
+        if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
+            return Err(Fault::Version);
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        session.greeted = true;
+        if !session.dialled {
+            session.primary = hello.primary;
+        }
+        let peer = session.peer;
+        self.effects.push_back(Effect::Greeted { session: id });
+        let root = self.root();
+        let shared = self.shared_with(&peer);
+        let withheld = hello.spaces.is_empty() && hello.root != Digest::of_root([].into_iter());
+        if withheld && hello.root == root {
+            for tenant in shared {
+                let state = self.space_state(tenant);
+                self.space(id, &state)?;
+            }
+            return Ok(());
+        }
+        if shared.len() > limits::HELLO_SPACES_MAX && hello.root != root {
+            for part in shared.chunks(limits::HELLO_SPACES_MAX) {
+                let states = part.iter().map(|tenant| self.space_state(*tenant)).collect();
+                self.send(id, Frame::Spaces(states));
+            }
+        }
+        hello.spaces.iter().try_for_each(|space| self.space(id, space))?;
+        if !withheld {
+            for tenant in shared {
+                if self.sessions.get(&id).is_some_and(|session| !session.carries(tenant)) {
+                    let state = SpaceState {
+                        tenant: Tenant(tenant),
+                        logs: Vec::new(),
+                        digest: Digest::default(),
+                    };
+                    self.space(id, &state)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer says what it holds of a space: from here on we know what it lacks.
+    fn space(&mut self, id: SessionId, state: &SpaceState) -> Result<(), Fault> {
+        let tenant = state.tenant.0;
+        self.may_hold(id, tenant)?;
+        if !self.serves(tenant) {
+            return Ok(());
+        }
+        let Some(peer) = self.sessions.get(&id).map(|session| session.peer) else {
+            return Ok(());
+        };
+        let theirs: Vector = state.logs.iter().copied().collect();
+        let ours = self.vector(tenant);
+        if theirs == ours && state.digest != self.digest(tenant) {
+            self.effects.push_back(Effect::Alarm(Alarm::Diverged { tenant, peer }));
+        }
+        let offers: Vec<_> = ours
+            .iter()
+            .map(|(log, seq)| (Due { tenant, rank: self.rank(&log, tenant), log }, seq))
+            .collect();
+        let ahead = theirs.ahead_of(&ours) > 0;
+        self.known.insert((peer, tenant), theirs.clone());
+        let mut standby = false;
+        self.on(id, |session| {
+            session.open_space(tenant, theirs.clone());
+            offers.iter().for_each(|(due, seq)| session.offer(*due, *seq));
+            standby = !session.primary;
+        });
+        if standby && ahead {
+            self.effects.push_back(Effect::Announced { session: id });
+        }
+        if standby && ours.ahead_of(&theirs) > 0 {
+            let logs = ours.iter().filter(|(log, seq)| theirs.get(log) < *seq).collect();
+            self.send(id, Frame::Have { tenant: Tenant(tenant), logs });
+        }
+        Ok(())
+    }
+
+    fn held(
+        &mut self,
+        id: SessionId,
+        tenant: VatNumber,
+        logs: &[(LogId, Seq)],
+    ) -> Result<(), Fault> {
+        self.may_hold(id, tenant)?;
+        // A peer cannot acknowledge what nobody wrote: it would stop us from sending it.
+        let ours = self.vector(tenant);
+        let logs: Vec<_> =
+            logs.iter().map(|(log, seq)| (*log, (*seq).min(ours.get(log)))).collect();
+        self.note(id, tenant, &logs);
+        Ok(())
+    }
+
+    fn have(
+        &mut self,
+        id: SessionId,
+        tenant: VatNumber,
+        logs: &[(LogId, Seq)],
+    ) -> Result<(), Fault> {
+        self.may_hold(id, tenant)?;
+        self.note(id, tenant, logs);
+        if logs.iter().any(|(log, seq)| *seq > self.pending(tenant, log)) {
+            self.effects.push_back(Effect::Announced { session: id });
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, id: SessionId, tenant: VatNumber, logs: &[(LogId, Seq)]) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.held(tenant, logs);
+        let known = self.known.entry((session.peer, tenant)).or_default();
+        for (log, seq) in logs {
+            known.raise(*log, *seq);
+        }
+    }
+
+    fn want(
+        &mut self,
+        id: SessionId,
+        tenant: VatNumber,
+        log: LogId,
+        after: Seq,
+    ) -> Result<(), Fault> {
+        self.may_hold(id, tenant)?;
+        let due = Due { tenant, rank: self.rank(&log, tenant), log };
+        self.on(id, |session| session.ask(due, after));
+        Ok(())
+    }
+
+    fn run(&mut self, id: SessionId, run: &Run) -> Result<(), Fault> {
+        let (tenant, log) = (run.tenant.0, run.log);
+        self.may_hold(id, tenant)?;
+        if !self.serves(tenant) {
+            return Err(Fault::WrongTenant);
+        }
+        if self.stuck.is_some() {
+            self.missed.insert((id, tenant, log));
+            return Ok(());
+        }
+        let last = run.last()?;
+        let entry = match self.spaces.get(&tenant).and_then(|space| space.logs.get(&log)) {
+            Some(entry) => entry.clone(),
+            None => match &run.origin {
+                Some(parts) if run.first == 1 => {
+                    let origin = Origin::try_from(parts)?;
+                    if origin.log() != log {
+                        return Err(Fault::Malformed);
+                    }
+                    Log::new(tenant, origin)
+                }
+                _ => return self.ask_again(id, tenant, log),
+            },
+        };
+        let writer = entry.origin().key.peer();
+        let role = self.role(&writer, tenant).ok_or(Fault::UnknownWriter)?;
+        if self.authority.cut(&writer, tenant, &log).is_some_and(|cut| last > cut) {
+            // Written after the writer's revocation: it counts nowhere, so it is not kept.
+            return Ok(());
+        }
+        let received = run.open()?;
+        for item in received.iter().flat_map(|bundle| &bundle.body.items) {
+            judge(item, role, log)?;
+        }
+        match entry.admit(run, received)? {
+            Admission::Fresh(fresh) => {
+                self.note(id, tenant, &[(log, last)]);
+                let space = self.spaces.entry(tenant).or_default();
+                space.logs.entry(log).or_insert(entry);
+                self.take(id, tenant, log, fresh);
+            }
+            Admission::Known => {
+                self.note(id, tenant, &[(log, last)]);
+                let logs = vec![(log, self.vector(tenant).get(&log))];
+                self.send(id, Frame::Ack { tenant: Tenant(tenant), logs });
+            }
+            Admission::Gap => return self.ask_again(id, tenant, log),
+            Admission::Fork => {
+                let alarm = Alarm::Fork { tenant, log, seq: run.first };
+                self.effects.push_back(Effect::Alarm(alarm));
+                let entry = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log));
+                entry.into_iter().for_each(Log::quarantine);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bundles that follow: into the store, or aside until their large blobs are here.
+    fn take(&mut self, id: SessionId, tenant: VatNumber, log: LogId, fresh: Vec<Fresh>) {
+        let large: Vec<_> =
+            fresh.iter().flat_map(|bundle| bundle.body.large_blobs().cloned()).collect();
+        if large.is_empty() {
+            return self.accept(Some(id), tenant, log, fresh);
+        }
+        // The sender cuts runs so that such a bundle is alone; if it did not, what came
+        // before it is taken and the rest is asked for again.
+        let (mut whole, mut rest) = (fresh, Vec::new());
+        if let Some(at) = whole.iter().position(|b| b.body.large_blobs().next().is_some()) {
+            rest = whole.split_off(at);
+        }
+        if !whole.is_empty() || rest.len() > 1 {
+            return self.end(id, Some(Fault::Malformed));
+        }
+        if let (Some(fresh), Some(session)) = (rest.pop(), self.sessions.get_mut(&id)) {
+            session.stage(tenant, log, Staged { fresh, missing: BTreeMap::new(), asked: 0 });
+            self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });
+        }
+    }
+
+    fn accept(
+        &mut self,
+        from: Option<SessionId>,
+        tenant: VatNumber,
+        log: LogId,
+        fresh: Vec<Fresh>,
+    ) {
+        for bundle in &fresh {
+            self.learn(tenant, &bundle.body);
+        }
+        if let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) {
+            for bundle in &fresh {
+                entry.advance((bundle.seq, bundle.stored.hash));
+            }
+        }
+        self.commit(tenant, log, fresh, Batch::default(), None, from);
+    }
+
+    fn chunk(&mut self, id: SessionId, chunk: &Chunk) -> Result<(), Fault> {
+        let tenant = chunk.tenant.0;
+        self.may_hold(id, tenant)?;
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        let found = session.staged_mut().iter_mut().find_map(|((of, log), staged)| {
+            let blob = staged.blob(&chunk.blob).filter(|_| *of == tenant)?.clone();
+            Some((*log, blob, staged))
+        });
+        let Some((log, blob, staged)) = found else { return Ok(()) };
+        let right = blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
+            && Sha256::digest(&chunk.bytes).as_slice() == blob.chunks[chunk.index as usize];
+        if !right {
+            return Err(Fault::BadChunk);
+        }
+        let missing = staged.missing.entry(chunk.blob).or_default();
+        if missing.remove(&chunk.index) {
+            staged.asked = staged.asked.saturating_sub(1);
+            let mut batch = Batch::default();
+            archive::put_chunk(&mut batch, tenant, &chunk.blob, chunk.index, &chunk.bytes);
+            self.commit(tenant, log, Vec::new(), batch, None, None);
+        }
+        self.ask_chunks(id, tenant, log);
+        Ok(())
+    }
+
+    /// Asks for the next chunks of a staged bundle; takes it once it is whole.
+    fn ask_chunks(&mut self, id: SessionId, tenant: VatNumber, log: LogId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
+        if staged.is_whole() {
+            if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
+                // Another session may have brought the bundle meanwhile.
+                if staged.fresh.seq == self.pending(tenant, &log) + 1 {
+                    self.accept(Some(id), tenant, log, vec![staged.fresh]);
+                }
+            }
+            return;
+        }
+        if staged.asked > 0 {
+            return;
+        }
+        let mut wants = Vec::new();
+        for (blob, missing) in &staged.missing {
+            for (first, count) in ranges(missing) {
+                let room = limits::CHUNKS_IN_FLIGHT_MAX - staged.asked;
+                let count = count.min(room);
+                if count > 0 {
+                    staged.asked += count;
+                    let (tenant, blob) = (Tenant(tenant), *blob);
+                    wants.push(Frame::WantChunks { tenant, blob, first, count });
+                }
+            }
+        }
+        wants.into_iter().for_each(|want| self.send(id, want));
+    }
+
+    fn ask_again(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> Result<(), Fault> {
+        let after = self.pending(tenant, &log);
+        self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+        Ok(())
+    }
+
+    fn role(&self, writer: &PeerId, tenant: VatNumber) -> Option<Role> {
+        if *writer == self.peer() {
+            return Some(self.config.role);
+        }
+        self.authority.role(writer, tenant)
+    }
+
+    fn may_hold(&self, id: SessionId, tenant: VatNumber) -> Result<(), Fault> {
+        let Some(session) = self.sessions.get(&id) else { return Ok(()) };
+        if self.authority.may_hold(&session.peer, tenant) {
+            Ok(())
+        } else if self.authority.is_revoked(&session.peer, tenant) {
+            Err(Fault::Revoked)
+        } else {
+            Err(Fault::WrongTenant)
+        }
+    }
+
+    fn shared_with(&self, peer: &PeerId) -> Vec<VatNumber> {
+        self.spaces.keys().copied().filter(|t| self.authority.may_hold(peer, *t)).collect()
+    }
+}
+
+/// Runs of consecutive numbers: (first, count).
+fn ranges(numbers: &BTreeSet<u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((first, count)) if *first + *count == *number => *count += 1,
+            _ => ranges.push((*number, 1)),
+        }
+    }
+    ranges
+}

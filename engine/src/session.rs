@@ -1,0 +1,262 @@
+//! One conversation with one authenticated peer: what it is known to hold, what has been
+//! sent to it, and what it should be sent next.
+//!
+//! A session decides nothing about the truth; [`crate::engine`] does, and asks the session
+//! for the next run to send. The rule of sending is in [`Session::next`]: to a primary
+//! session push whatever the peer lacks, portals' logs first; to a standby nothing but what
+//! it asked for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    bundle::BlobRef,
+    id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    limits,
+    log::Fresh,
+    time::Time,
+    vector::Vector,
+};
+
+/// A session's name, given by the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A log with something to send, in sending order: portals' logs carry the grants that
+/// admit other writers, so they come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// The tenant.
+    pub tenant: VatNumber,
+    /// 0 for a portal's log, 1 for a node's.
+    pub rank: u8,
+    /// The log.
+    pub log: LogId,
+}
+
+/// What one session knows.
+#[derive(Debug)]
+pub struct Session {
+    /// Who is on the other side.
+    pub peer: PeerId,
+    /// Whether we dialled.
+    pub dialled: bool,
+    /// Whether runs are pushed here.
+    pub primary: bool,
+    /// Whether runs are pushed here although it is a standby, because the primary is silent.
+    pub hedging: bool,
+    /// Whether the peer's `Hello` has come.
+    pub greeted: bool,
+    /// When it opened.
+    pub opened: Time,
+    /// Last frame heard.
+    pub heard: Time,
+    spaces: BTreeMap<VatNumber, Remote>,
+    due: BTreeSet<Due>,
+    asked: BTreeSet<Due>,
+    sending: Option<Due>,
+    flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
+    flight_bytes: usize,
+    staged: BTreeMap<(VatNumber, LogId), Staged>,
+}
+
+/// What the peer holds of a space, and how far we have sent it.
+#[derive(Debug, Default)]
+struct Remote {
+    held: Vector,
+    sent: Vector,
+    /// A bundle with a large blob was sent: nothing of its log follows until it is held.
+    waits: BTreeMap<LogId, Seq>,
+}
+
+/// A bundle whose large blobs are still arriving: it counts only with all its blobs.
+#[derive(Debug)]
+pub struct Staged {
+    /// The bundle.
+    pub fresh: Fresh,
+    /// Chunks that are not here, by blob.
+    pub missing: BTreeMap<BlobHash, BTreeSet<u32>>,
+    /// Chunks asked for and not arrived.
+    pub asked: u32,
+}
+
+impl Staged {
+    /// The large blob of this name.
+    #[must_use]
+    pub fn blob(&self, hash: &BlobHash) -> Option<&BlobRef> {
+        self.fresh.body.large_blobs().find(|blob| blob.hash == *hash)
+    }
+
+    /// Whether every chunk is here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.missing.values().all(BTreeSet::is_empty)
+    }
+}
+
+impl Session {
+    /// A session that was just authenticated.
+    #[must_use]
+    pub fn new(peer: PeerId, dialled: bool, now: Time) -> Self {
+        Self {
+            peer,
+            dialled,
+            primary: false,
+            hedging: false,
+            greeted: false,
+            opened: now,
+            heard: now,
+            spaces: BTreeMap::new(),
+            due: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            sending: None,
+            flight: VecDeque::new(),
+            flight_bytes: 0,
+            staged: BTreeMap::new(),
+        }
+    }
+
+    /// The peer said what it holds of `tenant`'s space at the start of the session.
+    pub fn open_space(&mut self, tenant: VatNumber, held: Vector) {
+        let remote = self.spaces.entry(tenant).or_default();
+        remote.sent = held.clone();
+        remote.held = held;
+    }
+
+    /// Our log moved to `seq`, or the session opened and it is there.
+    pub fn offer(&mut self, due: Due, seq: Seq) {
+        if self.spaces.get(&due.tenant).is_some_and(|remote| remote.sent.get(&due.log) < seq) {
+            self.due.insert(due);
+        }
+    }
+
+    /// The peer asked for a log from after `after`, whatever was sent before.
+    pub fn ask(&mut self, due: Due, after: Seq) {
+        if let Some(remote) = self.spaces.get_mut(&due.tenant) {
+            remote.sent.lower(due.log, after);
+            remote.sent.raise(due.log, after);
+            remote.waits.remove(&due.log);
+            self.due.insert(due);
+            self.asked.insert(due);
+        }
+    }
+
+    /// The peer holds these durably. Returns whether that was news.
+    pub fn held(&mut self, tenant: VatNumber, logs: &[(LogId, Seq)]) -> bool {
+        let Some(remote) = self.spaces.get_mut(&tenant) else { return false };
+        let mut news = false;
+        for (log, seq) in logs {
+            news |= remote.held.raise(*log, *seq);
+            remote.sent.raise(*log, *seq);
+            if remote.waits.get(log).is_some_and(|wait| wait <= seq) {
+                remote.waits.remove(log);
+            }
+        }
+        let spaces = &self.spaces;
+        let freed = &mut self.flight_bytes;
+        self.flight.retain(|(tenant, log, upto, bytes)| {
+            let open = spaces.get(tenant).is_some_and(|remote| remote.held.get(log) < *upto);
+            if !open {
+                *freed -= bytes;
+            }
+            open
+        });
+        news
+    }
+
+    /// The next run to send, if one may be sent now: (what, after which bundle).
+    pub fn next(&mut self) -> Option<(Due, Seq)> {
+        if self.sending.is_some()
+            || !self.greeted
+            || self.flight_bytes >= limits::SESSION_IN_FLIGHT_BYTES_MAX
+        {
+            return None;
+        }
+        let pushing = self.primary || self.hedging;
+        let due = *self.due.iter().find(|due| {
+            (pushing || self.asked.contains(due))
+                && self
+                    .spaces
+                    .get(&due.tenant)
+                    .is_some_and(|remote| !remote.waits.contains_key(&due.log))
+        })?;
+        self.sending = Some(due);
+        let after = self.spaces[&due.tenant].sent.get(&due.log);
+        Some((due, after))
+    }
+
+    /// The host sent what [`Session::next`] chose, up to `upto`; `tip` is our durable tip
+    /// and `large` tells that the run's bundle has a large blob.
+    pub fn sent(&mut self, upto: Seq, bytes: usize, tip: Seq, large: bool) {
+        let Some(due) = self.sending.take() else { return };
+        let Some(remote) = self.spaces.get_mut(&due.tenant) else { return };
+        remote.sent.raise(due.log, upto);
+        if remote.held.get(&due.log) < upto {
+            self.flight.push_back((due.tenant, due.log, upto, bytes));
+            self.flight_bytes += bytes;
+            if large {
+                remote.waits.insert(due.log, upto);
+            }
+        }
+        if remote.sent.get(&due.log) >= tip {
+            self.due.remove(&due);
+            self.asked.remove(&due);
+        }
+    }
+
+    /// What [`Session::next`] chose cannot be read from the store now.
+    pub fn unsent(&mut self) {
+        if let Some(due) = self.sending.take() {
+            self.due.remove(&due);
+            self.asked.remove(&due);
+        }
+    }
+
+    /// What [`Session::next`] chose and the host has not sent yet.
+    #[must_use]
+    pub fn sending(&self) -> Option<Due> {
+        self.sending
+    }
+
+    /// Keeps a bundle until its large blobs are here.
+    pub fn stage(&mut self, tenant: VatNumber, log: LogId, staged: Staged) {
+        self.staged.insert((tenant, log), staged);
+    }
+
+    /// The staged bundles, to find the one a chunk belongs to.
+    pub fn staged_mut(&mut self) -> &mut BTreeMap<(VatNumber, LogId), Staged> {
+        &mut self.staged
+    }
+
+    /// Whether the session carries `tenant`'s space.
+    #[must_use]
+    pub fn carries(&self, tenant: VatNumber) -> bool {
+        self.spaces.contains_key(&tenant)
+    }
+
+    /// What the peer is known to hold of `tenant`'s space.
+    #[must_use]
+    pub fn holding(&self, tenant: VatNumber) -> Option<&Vector> {
+        self.spaces.get(&tenant).map(|remote| &remote.held)
+    }
+
+    /// Whether everything sent was acknowledged and nothing is due.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.flight.is_empty()
+            && self.sending.is_none()
+            && self.staged.is_empty()
+            && (self.due.is_empty() || !(self.primary || self.hedging))
+    }
+
+    /// Whether something sent waits for its acknowledgement.
+    #[must_use]
+    pub fn awaits(&self) -> bool {
+        !self.flight.is_empty()
+    }
+
+    /// Bytes of runs sent and not acknowledged.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> usize {
+        self.flight_bytes
+    }
+}

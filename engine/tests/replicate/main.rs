@@ -1,0 +1,229 @@
+//! Stories of replicas: two portals, a node, an invoice, and what goes wrong.
+
+mod world;
+
+use engine::{
+    archive,
+    bundle::Item,
+    effect::{Alarm, Input},
+    fault::Fault,
+    grant::{Revocation, Role},
+    id::{BlobHash, DocumentId, Kind},
+    wire::Frame,
+};
+use world::{World, change, key, tenant};
+
+/// Portal A (0), portal B (1), a node (2) that A admitted, all connected.
+fn trio() -> World {
+    let (a, b, node) = (key(), key(), key());
+    let portals = [a.peer(), b.peer()];
+    let mut world = World::default();
+    world.add(Role::Portal, a, &portals);
+    world.add(Role::Portal, b, &portals);
+    world.add(Role::Node, node, &portals);
+    world.say(0, vec![node.grant()], vec![]);
+    world.connect(0, 1, true);
+    world
+}
+
+fn invoice(world: &World, peer: usize, file: &[u8]) -> (Vec<Item>, Vec<Vec<u8>>) {
+    let document = DocumentId::invoice(&BlobHash::of(file));
+    let text = String::from_utf8_lossy(&file[..file.len().min(20)]).into_owned();
+    (vec![change(document, world.peers[peer].log(), &text)], vec![file.to_vec()])
+}
+
+fn assert_equal(world: &World) {
+    let first = &world.peers[0].engine;
+    for peer in &world.peers {
+        assert_eq!(peer.engine.vector(tenant()), first.vector(tenant()));
+        assert_eq!(peer.engine.digest(tenant()), first.digest(tenant()));
+        assert_eq!(peer.alarms, []);
+    }
+}
+
+#[test]
+fn an_invoice_dropped_offline_reaches_both_portals_and_comes_back_to_nobody() {
+    let mut world = trio();
+    let (items, files) = invoice(&world, 2, b"<xml>offline</xml>");
+    world.say(2, items, files);
+    world.connect(2, 0, true);
+    assert_equal(&world);
+    let hash = BlobHash::of(b"<xml>offline</xml>");
+    for peer in &world.peers {
+        let bytes =
+            archive::blob(&*peer.store, tenant(), &DocumentId::invoice(&hash), &hash).unwrap();
+        assert_eq!(bytes.as_deref(), Some(b"<xml>offline</xml>".as_slice()));
+    }
+    let runs = |peer: usize| {
+        world.peers[peer].sent.iter().filter(|frame| matches!(frame, Frame::Run(_))).count()
+    };
+    assert_eq!(runs(2), 1, "the node sends its invoice once");
+}
+
+#[test]
+fn nothing_changed_costs_two_hellos_whatever_is_held() {
+    let mut world = trio();
+    for n in 0..200 {
+        let (items, files) = invoice(&world, 2, format!("<xml>{n}</xml>").as_bytes());
+        world.say(2, items, files);
+    }
+    let session = world.connect(2, 0, true);
+    assert_equal(&world);
+    world.cut((2, session));
+    world.bytes = 0;
+    world.connect(2, 0, true);
+    assert!(world.bytes <= 500, "two hellos took {} bytes", world.bytes);
+    assert_equal(&world);
+    // The other portal has the same vector: nothing is rewound.
+    world.bytes = 0;
+    world.connect(2, 1, false);
+    assert!(world.bytes <= 500, "the other portal took {} bytes", world.bytes);
+}
+
+#[test]
+fn an_acknowledged_invoice_survives_a_crash_of_whoever_acknowledged_it() {
+    let mut world = trio();
+    world.connect(2, 0, true);
+    for n in 0..20 {
+        let (items, files) = invoice(&world, 2, format!("<xml>{n}</xml>").as_bytes());
+        world.say(2, items, files);
+    }
+    let before = world.peers[0].engine.vector(tenant());
+    world.crash(0);
+    assert_eq!(world.peers[0].engine.vector(tenant()), before);
+    world.crash(2);
+    let (items, files) = invoice(&world, 2, b"<xml>after</xml>");
+    world.say(2, items, files);
+    world.connect(0, 1, true);
+    world.connect(2, 0, true);
+    assert_equal(&world);
+}
+
+#[test]
+fn a_failed_barrier_acknowledges_nothing_and_a_full_disk_resumes() {
+    let mut world = trio();
+    world.connect(2, 0, true);
+    let mine = world.peers[2].log();
+    world.peers[0].store.set_full(true);
+    let (items, files) = invoice(&world, 2, b"<xml>full</xml>");
+    world.say(2, items, files);
+    assert_eq!(world.peers[0].engine.vector(tenant()).get(&mine), 0);
+    let held = world.peers[2].engine.known(&world.peers[0].key.peer(), tenant()).unwrap();
+    assert_eq!(held.get(&mine), 0, "nothing durable, nothing acknowledged");
+    world.peers[0].store.set_full(false);
+    world.input(0, Input::StoreReady);
+    assert_equal(&world);
+}
+
+#[test]
+fn a_large_file_resumes_with_the_chunks_it_lacks() {
+    let mut world = trio();
+    let session = world.connect(2, 0, true);
+    let file: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+    // The wire goes silent towards the portal after the bundle was announced.
+    let (items, files) = invoice(&world, 2, &file);
+    world.say(2, items, files);
+    assert_equal(&world);
+    let chunks = |world: &World| {
+        world.peers[2].sent.iter().filter(|frame| matches!(frame, Frame::Chunk(_))).count()
+    };
+    assert_eq!(chunks(&world), 16);
+    world.cut((2, session));
+    world.connect(2, 1, true);
+    assert_eq!(chunks(&world), 16, "B had it from A: no chunk is sent twice");
+    let hash = BlobHash::of(&file);
+    let back = archive::blob(&*world.peers[1].store, tenant(), &DocumentId::invoice(&hash), &hash);
+    assert_eq!(back.unwrap(), Some(file));
+}
+
+#[test]
+fn a_stranger_gets_a_fault_and_nothing_else() {
+    let mut world = trio();
+    let stranger = world.add(Role::Node, key(), &[world.peers[0].key.peer()]);
+    let (items, files) = invoice(&world, stranger, b"<xml>mine</xml>");
+    world.say(stranger, items, files);
+    world.connect(stranger, 0, true);
+    assert_eq!(world.peers[0].ended, [Some(Fault::WrongTenant)]);
+    assert!(world.peers[stranger].engine.vector(tenant()).len() == 1, "it learned nothing");
+}
+
+#[test]
+fn a_node_may_not_write_an_outcome_nor_in_anothers_name() {
+    let mut world = trio();
+    let outcome = DocumentId::invoice(&BlobHash::of(b"x")).sibling(Kind::Outcome);
+    let item = change(outcome, world.peers[2].log(), "accepted");
+    world.say(2, vec![item], vec![]);
+    let other = change(DocumentId::invoice(&BlobHash::of(b"x")), world.peers[0].log(), "forged");
+    world.say(2, vec![other], vec![]);
+    assert_eq!(world.peers[2].refused.len(), 2);
+    assert!(world.peers[2].engine.vector(tenant()).is_empty());
+}
+
+#[test]
+fn a_revoked_key_loses_its_sessions_and_what_it_wrote_after_the_cut() {
+    let mut world = trio();
+    let session = world.connect(2, 0, true);
+    let (items, files) = invoice(&world, 2, b"<xml>before</xml>");
+    world.say(2, items, files);
+    world.cut((2, session));
+    let (items, files) = invoice(&world, 2, b"<xml>after</xml>");
+    world.say(2, items, files);
+    let peer = world.peers[2].key.peer();
+    let cuts = world.peers[0].engine.cuts(&peer, tenant());
+    assert_eq!(cuts.len(), 1);
+    world.say(0, vec![Item::Revocation(Revocation { peer, cuts })], vec![]);
+    for portal in [0, 1] {
+        assert!(world.peers[portal].engine.authority().admitted().is_empty());
+        world.connect(2, portal, true);
+        assert_eq!(world.peers[portal].ended.last(), Some(&Some(Fault::Revoked)));
+    }
+    let mine = world.peers[2].log();
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1);
+}
+
+#[test]
+fn a_standby_announces_and_delivers_when_asked() {
+    let mut world = trio();
+    world.connect(2, 0, true);
+    let standby = world.connect(2, 1, false);
+    // A goes silent towards the node; B still hears A.
+    world.silent = vec![(0, 2), (2, 0)];
+    let outcome = DocumentId::invoice(&BlobHash::of(b"x")).sibling(Kind::Outcome);
+    let item = change(outcome, world.peers[0].log(), "delivered");
+    world.say(0, vec![item], vec![]);
+    let log = world.peers[0].log();
+    assert_eq!(world.peers[2].engine.vector(tenant()).get(&log), 1, "only the grant so far");
+    world.input(2, Input::Pull { session: standby });
+    assert_eq!(world.peers[2].engine.vector(tenant()).get(&log), 2);
+    // And what the node writes flows over the standby when it is hedged.
+    let (items, files) = invoice(&world, 2, b"<xml>hedged</xml>");
+    world.say(2, items, files);
+    let mine = world.peers[2].log();
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 0);
+    world.input(2, Input::Hedge { session: standby, on: true });
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1);
+}
+
+#[test]
+fn a_writer_that_signs_two_pasts_is_quarantined_with_an_alarm() {
+    let mut world = trio();
+    let twin = world.add(
+        Role::Node,
+        world.peers[2].key,
+        &[world.peers[0].key.peer(), world.peers[1].key.peer()],
+    );
+    for (peer, file) in [(2, b"<xml>one</xml>"), (twin, b"<xml>two</xml>")] {
+        let (items, files) = invoice(&world, peer, file);
+        world.say(peer, items, files);
+    }
+    world.connect(2, 0, true);
+    world.connect(twin, 1, true);
+    // Both pasts are one bundle long; the twin's next one stands on the other past.
+    let (items, files) = invoice(&world, twin, b"<xml>three</xml>");
+    world.say(twin, items, files);
+    let forks =
+        |peer: usize| world.peers[peer].alarms.iter().any(|a| matches!(a, Alarm::Fork { .. }));
+    assert!(forks(1), "B holds proof: a valid signature over another past");
+    let mine = world.peers[2].log();
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1, "nothing was added to it");
+}

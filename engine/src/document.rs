@@ -1,0 +1,203 @@
+//! Automerge documents by kind: authored, merged and read, in isolation.
+//!
+//! Every document here is **flat**: one map whose values are scalars. Nothing nests, so
+//! there is nothing to walk, and what a stranger nests is not descended into. Each kind
+//! has a file that says which keys it has: [`invoice`], [`outcome`], [`annotation`],
+//! [`profile`], [`contract`].
+//!
+//! Two readers give one answer. [`flat`] merges changes that only put and delete scalars
+//! in the root map, which is all that this house writes, straight from their columns.
+//! Whatever it does not know for certain goes to Automerge itself, in [`isolated`], where
+//! a panic is an error of that document. Property tests hold the two equal.
+//!
+//! It never reads a clock, draws a number or keeps a document between two calls: what is
+//! stored is changes. Changes made here carry the time 0, since their bundle says when it
+//! was written.
+//!
+//! Two portals note what the SdI said, neither having heard of the other:
+//!
+//! ```
+//! use engine::document::outcome::{self, OutcomeEntry, Receipt};
+//! use engine::id::{BlobHash, DocumentId, Kind, LogId};
+//! use engine::record::{OutcomeState, Record};
+//!
+//! let (a, b) = (LogId::from_bytes([1; 16]), LogId::from_bytes([2; 16]));
+//! let sent = OutcomeEntry::new(Receipt::Sent, "1234567890", 1_700_000_000_000);
+//! let delivered = OutcomeEntry::new(Receipt::Delivered, "1234567890", 1_700_000_600_000);
+//! let one = outcome::add(a, &[], &sent)?.expect("nothing stood there");
+//! let two = outcome::add(b, &[], &delivered)?.expect("nothing stood there");
+//!
+//! let id = DocumentId::invoice(&BlobHash::of(b"<xml/>")).sibling(Kind::Outcome);
+//! let record = Record::derive(id, &[two, one]);
+//! let Record::Outcome(record) = record else { panic!("an outcome") };
+//! assert_eq!(record.state, OutcomeState::Delivered);
+//! # Ok::<(), engine::document::DocumentError>(())
+//! ```
+
+use std::collections::BTreeMap;
+
+use crate::{
+    chunk::{self, ChunkError, Header},
+    limits,
+};
+
+pub mod annotation;
+mod author;
+mod causal;
+pub mod contract;
+mod fields;
+mod flat;
+pub mod invoice;
+mod isolated;
+pub mod outcome;
+pub mod profile;
+
+pub(crate) use author::author;
+pub(crate) use fields::{Edit, Fields, Scalar, Version};
+
+/// Bytes of changes one document may add up to: far more than the notes and receipts of an
+/// invoice, few enough that loading them is a matter of milliseconds.
+pub const DOCUMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Operations one document may add up to, for the same reason.
+pub const DOCUMENT_OPS_MAX: u64 = 100_000;
+
+/// A document that loaded: every change bounded, and every change applied.
+#[derive(Clone, Debug)]
+pub struct Doc<'a> {
+    fields: Fields<'a>,
+}
+
+impl Doc<'_> {
+    /// The document's keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(key, _)| key)
+    }
+
+    /// Every value that stands at `key`, as text, the winner first. More than one means that
+    /// they were written without knowing of each other.
+    #[must_use]
+    pub fn conflicts(&self, key: &str) -> Vec<String> {
+        self.fields.versions(key).iter().map(|version| version.value.to_string()).collect()
+    }
+}
+
+/// Loads a document from its changes, in whatever order and however often they come.
+///
+/// The panic hook is left alone: where Automerge panics, the process prints the panic and
+/// goes on, and the caller gets [`DocumentError::Unreadable`].
+///
+/// # Errors
+/// [`DocumentError`]; every one of them concerns this document only.
+pub fn load<C: AsRef<[u8]>>(changes: &[C]) -> Result<Doc<'_>, DocumentError> {
+    let merged = merge(&slices(changes))?;
+    match merged.waiting.len() {
+        0 => Ok(Doc { fields: merged.fields }),
+        waiting => Err(DocumentError::MissingDependencies { waiting }),
+    }
+}
+
+/// What a set of changes adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Merged<'a> {
+    /// What stands in the root map.
+    pub(crate) fields: Fields<'a>,
+    /// The highest counter in use.
+    pub(crate) max_op: u64,
+    /// Changes, by place, that depend on a change which is not here.
+    pub(crate) waiting: Vec<usize>,
+}
+
+/// Merges what is causally ready and says what waits. Bounds every change first.
+pub(crate) fn merge<'a>(changes: &[&'a [u8]]) -> Result<Merged<'a>, DocumentError> {
+    let headers = headers(changes)?;
+    let order = causal::Order::of(changes, &headers);
+    if let Some(merged) = flat::merge(&headers, &order) {
+        return Ok(merged);
+    }
+    isolated::merge(changes, &headers, &order)
+}
+
+/// The same, and always by Automerge.
+#[cfg(test)]
+pub(crate) fn merge_isolated<'a>(changes: &[&'a [u8]]) -> Result<Merged<'a>, DocumentError> {
+    let headers = headers(changes)?;
+    let order = causal::Order::of(changes, &headers);
+    isolated::merge(changes, &headers, &order)
+}
+
+/// The changes as slices.
+pub(crate) fn slices<C: AsRef<[u8]>>(changes: &[C]) -> Vec<&[u8]> {
+    changes.iter().map(AsRef::as_ref).collect()
+}
+
+fn headers<'a>(changes: &[&'a [u8]]) -> Result<Vec<Header<'a>>, DocumentError> {
+    if changes.len() > limits::DOCUMENT_CHANGES_MAX {
+        return Err(DocumentError::TooLarge { what: "changes", found: changes.len() as u64 });
+    }
+    let bytes: usize = changes.iter().map(|change| change.len()).sum();
+    if bytes > DOCUMENT_BYTES_MAX {
+        return Err(DocumentError::TooLarge { what: "bytes", found: bytes as u64 });
+    }
+    let mut headers = Vec::with_capacity(changes.len());
+    let mut ops = 0;
+    for (index, change) in changes.iter().enumerate() {
+        let header =
+            chunk::bound(change).map_err(|source| DocumentError::Change { index, source })?;
+        ops += header.ops();
+        headers.push(header);
+    }
+    if ops > DOCUMENT_OPS_MAX {
+        return Err(DocumentError::TooLarge { what: "operations", found: ops });
+    }
+    Ok(headers)
+}
+
+/// The highest sequence number of each actor.
+fn seqs(headers: &[Header<'_>]) -> BTreeMap<[u8; 16], u64> {
+    let mut seqs = BTreeMap::new();
+    for header in headers {
+        let seq = seqs.entry(header.actor).or_insert(0);
+        *seq = header.seq.max(*seq);
+    }
+    seqs
+}
+
+/// Why a document cannot be read, or an edit not be made. Concerns one document, never the
+/// process: whoever meets it sets that document aside and goes on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// A change is over a limit or malformed.
+    #[error("change {index} of the document is refused: {source}")]
+    Change {
+        /// Its place among the changes given.
+        index: usize,
+        /// What is wrong with it.
+        source: ChunkError,
+    },
+    /// More than a document may hold.
+    #[error("document has {found} {what}, which is too many")]
+    TooLarge {
+        /// What is counted.
+        what: &'static str,
+        /// How many there are.
+        found: u64,
+    },
+    /// Some changes were made upon others that are not here.
+    #[error("{waiting} changes depend on changes that have not arrived")]
+    MissingDependencies {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// Automerge says that the changes are not sound.
+    #[error("automerge refuses the document: {0}")]
+    Refused(String),
+    /// Automerge panicked over these changes.
+    #[error("automerge failed over the document: {reason}")]
+    Unreadable {
+        /// The panic's message.
+        reason: String,
+    },
+    /// A field that this kind of document must have is missing or of another type.
+    #[error("document has no readable field {0:?}")]
+    Field(&'static str),
+}

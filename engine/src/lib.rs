@@ -4,10 +4,17 @@
 pub mod archive;
 pub mod bundle;
 pub mod chunk;
+pub mod document;
+pub mod effect;
+pub mod engine;
 pub mod fault;
 pub mod grant;
 pub mod id;
 pub mod limits;
+pub mod log;
+pub mod record;
+pub mod route;
+pub mod session;
 pub mod store;
 pub mod time;
 pub mod vector;

@@ -1,8 +1,16 @@
 //! Identifiers of the Italian fiscal world, each a type that can only be parsed into existence.
 
+mod address;
+mod file_name;
+mod tax_code;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::address::{PecAddress, RecipientCode};
+pub use self::file_name::{MessageCode, SdiFileName};
+pub use self::tax_code::TaxCode;
 
 /// A partita IVA: 11 digits with a valid check digit, without country code. Names a tenant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +84,21 @@ impl From<VatNumber> for String {
 pub struct VatNumberError {
     text: String,
     why: &'static str,
+}
+
+/// A text that is not the identifier it should be, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {kind}: {why}")]
+pub struct NotAnId {
+    text: String,
+    kind: &'static str,
+    why: &'static str,
+}
+
+impl NotAnId {
+    fn new(text: &str, kind: &'static str, why: &'static str) -> Self {
+        Self { text: text.chars().take(80).collect(), kind, why }
+    }
 }
 
 #[cfg(test)]

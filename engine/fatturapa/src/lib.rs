@@ -1,5 +1,14 @@
-//! FatturaPA and SdI: parse, judge, explain. Pure: no file, clock or network.
+//! FatturaPA and SdI: read, judge, explain every invoice and every message. Pure: no file, clock,
+//! network or randomness; the time of reception is an argument. What comes in is never altered.
 
+mod ber;
+pub mod date;
+pub mod envelope;
 pub mod id;
+pub mod invoice;
+pub mod limits;
+pub mod messages;
+pub mod xml;
 
+pub use date::Date;
 pub use id::VatNumber;

@@ -159,6 +159,18 @@ impl<'a> Header<'a> {
         })
     }
 
+    /// How many operations the change has; 0 if its action column is malformed, which
+    /// [`bound`] refuses.
+    #[must_use]
+    pub fn ops(&self) -> u64 {
+        let mut runs = Runs::over(self.column(Action));
+        let mut ops = 0_u64;
+        while let Ok(Some((count, _))) = runs.next(Reader::u64) {
+            ops = ops.saturating_add(count);
+        }
+        ops
+    }
+
     /// The bytes of one column; empty when the change has none.
     pub(crate) fn column(&self, column: Column) -> &'a [u8] {
         self.columns[column as usize]

@@ -51,6 +51,8 @@ pub mod invoice;
 mod isolated;
 pub mod outcome;
 pub mod profile;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use author::author;
 pub(crate) use fields::{Edit, Fields, Scalar, Version};

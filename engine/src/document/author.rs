@@ -16,7 +16,10 @@ use automerge::{
 };
 
 use super::{DocumentError, Edit, Scalar, Version, merge, seqs};
-use crate::{chunk, id::LogId};
+use crate::{
+    chunk::{self, Header},
+    id::LogId,
+};
 
 /// The contents of the change by which `actor` makes `edits` to the document of `existing`
 /// changes; `None` when everything already stands so.
@@ -42,15 +45,20 @@ pub(crate) fn author<'a>(
     let mut operations = Vec::with_capacity(edits.len());
     for (key, value) in edits {
         let before = merged.fields.versions(&key);
-        if matches!(before, [version] if version.value == value) {
-            continue;
-        }
-        let Some(value) = stored(value) else { continue };
+        // As Automerge does it: where the winner stands already, only the others go.
+        let (action, replaced) = match before {
+            [winner] if winner.value == value => continue,
+            [winner, others @ ..] if winner.value == value => (OpType::Delete, others),
+            _ => match stored(value) {
+                Some(value) => (OpType::Put(value), before),
+                None => continue,
+            },
+        };
         operations.push(Op {
-            action: OpType::Put(value),
+            action,
             obj: ObjectId::Root,
             key: Key::Map(key.into()),
-            pred: before.iter().map(name).collect(),
+            pred: replaced.iter().map(name).collect(),
             insert: false,
         });
     }
@@ -66,7 +74,7 @@ pub(crate) fn author<'a>(
         start_op: NonZeroU64::MIN.saturating_add(merged.max_op),
         time: 0,
         message: None,
-        deps: heads(existing, &merged.waiting),
+        deps: deps(existing, &headers, &merged.waiting, (actor, seq - 1)),
         extra_bytes: Vec::new(),
         author: None,
     });
@@ -76,20 +84,31 @@ pub(crate) fn author<'a>(
     Ok(Some(contents.to_vec()))
 }
 
-/// The changes nothing else here was made upon.
-fn heads(existing: &[&[u8]], waiting: &[usize]) -> Vec<ChangeHash> {
+/// The changes nothing else here was made upon, and the author's own last change, which
+/// Automerge always names.
+fn deps(
+    existing: &[&[u8]],
+    headers: &[Header<'_>],
+    waiting: &[usize],
+    (actor, last): (LogId, u64),
+) -> Vec<ChangeHash> {
     let mut heads = BTreeSet::new();
     let mut followed = BTreeSet::new();
-    for (place, change) in existing.iter().enumerate() {
+    let mut own = None;
+    for (place, (change, header)) in existing.iter().zip(headers).enumerate() {
         if waiting.binary_search(&place).is_ok() {
             continue;
         }
-        heads.insert(chunk::hash(change));
-        if let Ok(header) = chunk::Header::parse(change) {
-            followed.extend(header.deps());
+        let hash = chunk::hash(change);
+        if header.is_by(&actor) && header.seq == last {
+            own = Some(hash);
         }
+        heads.insert(hash);
+        followed.extend(header.deps());
     }
-    heads.difference(&followed).map(|hash| ChangeHash(*hash)).collect()
+    heads.retain(|head| !followed.contains(head));
+    heads.extend(own);
+    heads.into_iter().map(ChangeHash).collect()
 }
 
 fn name(version: &Version<'_>) -> OpId {

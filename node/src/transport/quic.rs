@@ -200,9 +200,9 @@ fn transport_config(congestion: Congestion, role: Role) -> TransportConfig {
         // control's share.
         .receive_window((STREAM_WINDOW_BYTES * STREAMS).into())
         .send_window(SEND_WINDOW_BYTES)
-        // Classes have different priorities and one stream each, so fairness among equals is moot;
-        // off, a stream's frames stay whole in their packets.
-        .send_fairness(false)
+        // On, and it must be: off, quinn goes on with the stream it has begun whatever the priority
+        // of others, and control waits until bundles pause (measured: for the whole transfer).
+        .send_fairness(true)
         .initial_rtt(Duration::from_millis(INITIAL_RTT_MS))
         // 1200 passes everywhere and is raised by probing; a line that stops passing large packets
         // is noticed and taken back to 1200.

@@ -140,6 +140,13 @@ impl World {
         self.now = end;
     }
 
+    /// The host stands still, then looks at its clock before it looks at its sockets.
+    pub(super) fn suspend(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.routes.tick(self.now);
+        self.drain();
+    }
+
     /// The host loses a session.
     pub(super) fn lose(&mut self, session: SessionId) {
         self.open.remove(&session);

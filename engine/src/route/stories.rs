@@ -249,6 +249,36 @@ fn a_flapping_line_ends_up_not_being_primary() {
 }
 
 #[test]
+fn when_all_is_dark_no_role_moves() {
+    // A hedge that nobody answers proves nothing against the primary.
+    let dark = |_, _, at| (ms(20_000)..ms(25_000)).contains(&at);
+    let mut world = World::with(config(2, &[1, 1], 1), clean(40), dark);
+    world.write(EVERY);
+    world.run_until(20_000);
+    let first = world.routes.primary();
+    world.run_until(25_000);
+    assert_eq!((world.routes.primary(), promotions(&world)), (first, 1));
+    // Whichever answers first in the light: a fresh dial beats an old session's retransmission.
+    world.run_until(26_000);
+    assert!(world.unacked.len() <= 2, "{} writes wait", world.unacked.len());
+    world.run_until(45_000);
+    assert_eq!(world.routes.sessions(), 2);
+}
+
+#[test]
+fn a_host_that_was_suspended_blames_no_session() {
+    let mut world = World::new(config(2, &[1, 1], 1), clean(40));
+    world.write(EVERY);
+    world.run_until(20_000);
+    let before = (world.routes.primary(), world.routes.standby());
+    // Twenty seconds without a tick; the answers wait in the sockets meanwhile.
+    world.suspend(20_000);
+    world.run_until(60_000);
+    assert_eq!((world.routes.primary(), world.routes.standby()), before);
+    assert_eq!(world.count(|action| matches!(action, RouteAction::Close { .. })), 0);
+}
+
+#[test]
 fn a_closed_primary_is_replaced_at_once() {
     let mut world = World::new(config(2, &[1, 1], 1), clean(40));
     world.run_until(20_000);

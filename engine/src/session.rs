@@ -17,7 +17,7 @@ use crate::{
     vector::Vector,
 };
 
-/// A session's name, given by the host.
+/// Names one open session; given by the host and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 

@@ -1,5 +1,10 @@
-//! Placeholder while the rooms are drawn.
+//! The customer's node: carries an engine's effects out.
+//!
+//! [`host`] is the loop; [`transport`] the connections; [`truth`] and [`committer`] the
+//! durable store. Nothing here decides who may do what or what is sent: that is the engine's.
+#![forbid(unsafe_code)]
 
-pub mod transport;
 pub mod committer;
+pub mod host;
+pub mod transport;
 pub mod truth;

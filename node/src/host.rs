@@ -1,0 +1,441 @@
+//! The one loop: feeds what happens to an engine and carries its effects out.
+//!
+//! A [`Host`] is one identity at work: an engine, its routes, its connections and its share
+//! of the truth. It decides nothing. Frames wait in bounded channels while the store is
+//! behind, so a fast peer is slowed by its own stream and not buffered here.
+
+mod dispatch;
+mod session;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use engine::{
+    archive::{self, ReadError},
+    bundle::{Item, PublicKey, Signer},
+    effect::{Alarm, AppendError, Input, Ticket},
+    engine::{Config, Engine},
+    grant::Role,
+    id::{Incarnation, LogId, PeerId, Seq, VatNumber},
+    route::{AttemptId, Mode, RouteConfig, Routes, SessionId},
+    store::Store,
+    time::Time,
+    vector::Vector,
+    wire::Frame,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::sleep,
+};
+
+use crate::{
+    committer::{Committer, Completion},
+    transport::{Connection, Dialer, Identity, Transport, pin::PinSet},
+};
+use session::Line;
+
+/// Frames waiting for the engine, of all sessions together.
+const FRAMES_MAX: usize = 128;
+
+/// A portal, and where it can be reached: one address a line of its own.
+#[derive(Clone, Debug)]
+pub struct PortalAddress {
+    /// Its pin.
+    pub peer: PeerId,
+    /// Its addresses, in order of preference.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What a host is told once.
+pub struct HostConfig {
+    /// Who we are.
+    pub identity: Identity,
+    /// Node or portal.
+    pub role: Role,
+    /// A node's own tenant.
+    pub tenant: Option<VatNumber>,
+    /// The pins of all portals.
+    pub portals: Vec<PeerId>,
+    /// The portals to dial; none for a portal that only listens.
+    pub dial: Vec<PortalAddress>,
+    /// Live, or connect on demand.
+    pub mode: Mode,
+    /// In [`Mode::Periodic`], how often to connect.
+    pub period: Option<Duration>,
+    /// Who may connect; kept equal to the grants.
+    pub pins: PinSet,
+    /// The lines to dial over; `None` when nothing is dialled.
+    pub dialer: Option<Dialer>,
+    /// The truth.
+    pub store: Arc<dyn Store>,
+}
+
+/// A host's remote control. Clones steer the same host, which ends when all are dropped.
+#[derive(Clone)]
+pub struct HostHandle {
+    orders: mpsc::UnboundedSender<Event>,
+    fresh: watch::Receiver<BTreeMap<VatNumber, u64>>,
+    peer: PeerId,
+}
+
+/// What a host holds and whom it talks to, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What is held durably, by tenant.
+    pub spaces: BTreeMap<VatNumber, Vector>,
+    /// What each peer is known to hold durably.
+    pub known: BTreeMap<(PeerId, VatNumber), Vector>,
+    /// Open sessions.
+    pub sessions: Vec<SessionView>,
+    /// Who may connect.
+    pub admitted: Vec<PeerId>,
+    /// What a person should know, newest last.
+    pub alarms: Vec<Alarm>,
+}
+
+/// One open session.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// Whose.
+    pub peer: PeerId,
+    /// Whether runs are pushed on it.
+    pub primary: bool,
+    /// Whether its `Hello` has come.
+    pub greeted: bool,
+    /// QUIC or TCP.
+    pub transport: Transport,
+    /// Our address: which line.
+    pub local: SocketAddr,
+    /// Theirs.
+    pub remote: SocketAddr,
+    /// Round trip as QUIC measures it.
+    pub rtt: Option<Duration>,
+}
+
+/// The answer to an append: where it stands, durably.
+pub type Said = Result<(LogId, Seq), AppendError>;
+
+enum Event {
+    Append {
+        tenant: VatNumber,
+        items: Vec<Item>,
+        files: Vec<Vec<u8>>,
+        reply: oneshot::Sender<Said>,
+    },
+    Revoke {
+        tenant: VatNumber,
+        peer: PeerId,
+        reply: oneshot::Sender<Said>,
+    },
+    View(oneshot::Sender<View>),
+    Accepted(Connection),
+    Dialled {
+        attempt: AttemptId,
+        primary: bool,
+        connection: Connection,
+    },
+    DialFailed {
+        attempt: AttemptId,
+        refused: bool,
+    },
+    Closed(SessionId),
+    Input(Input),
+    Completion(Completion),
+    Wake,
+}
+
+/// One identity at work. See the module's header.
+pub struct Host {
+    config: HostConfig,
+    engine: Engine,
+    routes: Option<Routes>,
+    committer: Committer,
+    events: mpsc::UnboundedSender<Event>,
+    frames: mpsc::Sender<(SessionId, Result<Frame, engine::fault::Fault>)>,
+    lines: BTreeMap<SessionId, Line>,
+    attempts: BTreeMap<SessionId, AttemptId>,
+    hedged: Option<SessionId>,
+    replies: BTreeMap<Ticket, oneshot::Sender<Said>>,
+    next: u64,
+    fresh: watch::Sender<BTreeMap<VatNumber, u64>>,
+    alarms: Vec<Alarm>,
+    start: Instant,
+}
+
+struct HostSigner {
+    identity: Identity,
+    key: PublicKey,
+}
+
+impl Signer for HostSigner {
+    fn public_key(&self) -> &PublicKey {
+        &self.key
+    }
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.identity.sign(message)
+    }
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The truth cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The certificate's key is of another kind.
+    #[error(transparent)]
+    Key(#[from] engine::bundle::KeyError),
+    /// The operating system gives no random numbers.
+    #[error("the operating system gives no random numbers")]
+    Random,
+}
+
+impl Host {
+    /// Opens what the store has and starts working on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(config: HostConfig) -> Result<HostHandle, StartError> {
+        let recovered = archive::recover(&*config.store)?;
+        let key = PublicKey::from_spki(config.identity.spki())?;
+        let peer = key.peer();
+        let incarnation = Incarnation(random()?);
+        let signer = HostSigner { identity: config.identity.clone(), key };
+        let engine = Engine::new(
+            Config {
+                signer: Box::new(signer),
+                incarnation,
+                role: config.role,
+                tenant: config.tenant,
+                portals: config.portals.clone(),
+                agent: concat!("staffetta/", env!("CARGO_PKG_VERSION")).to_owned(),
+            },
+            recovered,
+        );
+        let routes = config.dialer.as_ref().filter(|_| !config.dial.is_empty()).map(|dialer| {
+            let route_config = RouteConfig {
+                lines: u8::try_from(dialer.lines().len()).unwrap_or(u8::MAX),
+                portals: config
+                    .dial
+                    .iter()
+                    .map(|portal| u8::try_from(portal.addresses.len()).unwrap_or(u8::MAX))
+                    .collect(),
+                mode: config.mode,
+                seed: u64::from_be_bytes(random::<8>().unwrap_or_default()),
+            };
+            Routes::new(route_config, Time::ZERO)
+        });
+        let (events, inbox) = mpsc::unbounded_channel();
+        let (frames, frames_in) = mpsc::channel(FRAMES_MAX);
+        let (fresh, fresh_out) = watch::channel(BTreeMap::new());
+        let completions = events.clone();
+        let committer = Committer::start(Arc::clone(&config.store), move |completion| {
+            // The host is gone only when the process ends.
+            let _ = completions.send(Event::Completion(completion));
+        });
+        let (orders, orders_in) = mpsc::unbounded_channel();
+        let host = Self {
+            config,
+            engine,
+            routes,
+            committer,
+            events,
+            frames,
+            lines: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            hedged: None,
+            replies: BTreeMap::new(),
+            next: 0,
+            fresh,
+            alarms: Vec::new(),
+            start: Instant::now(),
+        };
+        tokio::spawn(host.run(orders_in, inbox, frames_in));
+        Ok(HostHandle { orders, fresh: fresh_out, peer })
+    }
+
+    async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Event>,
+        mut inbox: mpsc::UnboundedReceiver<Event>,
+        mut frames: mpsc::Receiver<(SessionId, Result<Frame, engine::fault::Fault>)>,
+    ) {
+        let mut woken = Instant::now();
+        loop {
+            self.drain();
+            if let Some(period) = self.config.period
+                && woken.elapsed() >= period
+            {
+                woken = Instant::now();
+                self.take(Event::Wake);
+                continue;
+            }
+            let nap = self.nap(woken);
+            let busy = self.engine.is_busy();
+            tokio::select! {
+                biased;
+                Some(event) = inbox.recv() => self.take(event),
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => break,
+                },
+                Some((session, frame)) = frames.recv(), if !busy => {
+                    let input = match frame {
+                        Ok(frame) => Input::Received { session, frame },
+                        Err(fault) => Input::Garbage { session, fault },
+                    };
+                    self.feed(input);
+                }
+                () = sleep(nap) => self.tick(),
+            }
+        }
+        let open: Vec<_> = self.lines.keys().copied().collect();
+        for session in open {
+            let fault = Some(engine::fault::Fault::ShuttingDown);
+            self.feed(Input::End { session, fault });
+        }
+        self.drain();
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    fn nap(&self, woken: Instant) -> Duration {
+        let now = self.now();
+        let routes = self.routes.as_ref().and_then(Routes::deadline);
+        let next = [routes, self.engine.deadline()].into_iter().flatten().min();
+        let nap = next.map_or(Duration::from_secs(60), |deadline| deadline.since(now));
+        let period = self.config.period.map(|period| period.saturating_sub(woken.elapsed()));
+        // Never zero: a deadline already here is handled by the next tick.
+        nap.min(period.unwrap_or(nap)).max(Duration::from_millis(1))
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.engine.tick(now);
+        if let Some(routes) = &mut self.routes {
+            routes.tick(now);
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.now();
+        self.engine.handle(now, input);
+    }
+
+    fn now(&self) -> Time {
+        Time::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn ticket(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn view(&self) -> View {
+        let mut view = View { alarms: self.alarms.clone(), ..View::default() };
+        for tenant in self.engine.tenants() {
+            view.spaces.insert(tenant, self.engine.vector(tenant));
+            let peers = self.config.portals.iter().copied();
+            for peer in peers.chain(self.engine.authority().admitted().into_keys()) {
+                if let Some(known) = self.engine.known(&peer, tenant) {
+                    view.known.insert((peer, tenant), known.clone());
+                }
+            }
+        }
+        view.admitted = self.engine.authority().admitted().into_keys().collect();
+        for (id, session) in self.engine.sessions() {
+            if let Some(line) = self.lines.get(&id) {
+                view.sessions.push(SessionView {
+                    peer: session.peer,
+                    primary: session.primary,
+                    greeted: session.greeted,
+                    transport: line.handle.transport(),
+                    local: line.handle.local(),
+                    remote: line.handle.remote(),
+                    rtt: line.handle.rtt(),
+                });
+            }
+        }
+        view
+    }
+}
+
+impl HostHandle {
+    /// Says `items` about `tenant`, with the files that go with them, in one bundle; answers
+    /// once it is durable here.
+    ///
+    /// # Errors
+    /// [`AppendError`]
+    pub async fn append(&self, tenant: VatNumber, items: Vec<Item>, files: Vec<Vec<u8>>) -> Said {
+        self.ask(|reply| Event::Append { tenant, items, files, reply }).await.unwrap_or_else(gone)
+    }
+
+    /// Ends `peer`'s grant for `tenant` at what is held of it now.
+    ///
+    /// # Errors
+    /// [`AppendError`]
+    pub async fn revoke(&self, tenant: VatNumber, peer: PeerId) -> Said {
+        self.ask(|reply| Event::Revoke { tenant, peer, reply }).await.unwrap_or_else(gone)
+    }
+
+    /// What the host holds and whom it talks to.
+    pub async fn view(&self) -> View {
+        self.ask(Event::View).await.unwrap_or_default()
+    }
+
+    /// Hands over a connection that a listener accepted.
+    pub fn accepted(&self, connection: Connection) {
+        let _ = self.orders.send(Event::Accepted(connection));
+    }
+
+    /// Connects now ([`Mode::Periodic`]).
+    pub fn sync_now(&self) {
+        let _ = self.orders.send(Event::Wake);
+    }
+
+    /// Wakes whenever the feed of a tenant moved durably: tenant -> last position.
+    #[must_use]
+    pub fn fresh(&self) -> watch::Receiver<BTreeMap<VatNumber, u64>> {
+        self.fresh.clone()
+    }
+
+    /// This identity's name.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(event(reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+fn gone() -> Said {
+    Err(AppendError::Store("this service is shutting down".to_owned()))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| StartError::Random)?;
+    Ok(bytes)
+}
+
+/// Names sessions for all hosts of a process: a number is never used twice.
+fn next_session() -> SessionId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    SessionId(NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,315 @@
+//! What the host does about each event, effect and route action: a table, no decisions.
+
+use std::{sync::Arc, time::Duration};
+
+use engine::{
+    archive,
+    bundle::Item,
+    effect::{Effect, Input, Ticket},
+    grant::Revocation,
+    route::{AttemptId, Failure, RouteAction, SessionId},
+};
+use tokio::task::spawn_blocking;
+
+use super::{Event, Host, next_session, now_ms, session::Line};
+use crate::{
+    committer::Completion,
+    transport::{Connection, DialError, Transport, pin::Pins},
+};
+
+/// Alarms kept for status.
+const ALARMS_MAX: usize = 100;
+
+impl Host {
+    pub(super) fn take(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Append { tenant, items, files, reply } => {
+                let ticket = Ticket(self.ticket());
+                self.replies.insert(ticket, reply);
+                let written_ms = now_ms();
+                self.feed(Input::Append { ticket, tenant, written_ms, items, files });
+                if let Some(routes) = &mut self.routes {
+                    routes.progressed(now);
+                }
+            }
+            Event::Revoke { tenant, peer, reply } => {
+                let ticket = Ticket(self.ticket());
+                self.replies.insert(ticket, reply);
+                let cuts = self.engine.cuts(&peer, tenant);
+                let items = vec![Item::Revocation(Revocation { peer, cuts })];
+                let written_ms = now_ms();
+                self.feed(Input::Append { ticket, tenant, written_ms, items, files: vec![] });
+            }
+            Event::View(reply) => {
+                let _ = reply.send(self.view());
+            }
+            Event::Accepted(connection) => {
+                self.open(connection, None, false);
+            }
+            Event::Dialled { attempt, primary, connection } => {
+                self.open(connection, Some(attempt), primary);
+            }
+            Event::DialFailed { attempt, refused } => {
+                if let Some(routes) = &mut self.routes {
+                    let why = if refused { Failure::Refused } else { Failure::Unreachable };
+                    routes.failed(attempt, why, now);
+                }
+            }
+            Event::Closed(session) => self.closed(session),
+            Event::Input(input) => self.feed(input),
+            Event::Completion(Completion::Committed(commit)) => {
+                self.feed(Input::Committed { commit });
+            }
+            Event::Completion(Completion::Failed(error)) => {
+                self.feed(Input::CommitFailed { error });
+            }
+            Event::Completion(Completion::Ready) => self.feed(Input::StoreReady),
+            Event::Wake => {
+                if let Some(routes) = &mut self.routes {
+                    routes.wake(now);
+                }
+            }
+        }
+    }
+
+    /// Carries out everything the engine and the routes ask for, until neither does.
+    pub(super) fn drain(&mut self) {
+        loop {
+            if let Some(effect) = self.engine.poll() {
+                self.carry_out(effect);
+            } else if let Some(action) = self.routes.as_mut().and_then(|routes| routes.poll()) {
+                self.steer(action);
+            } else {
+                break;
+            }
+        }
+        self.rest();
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let now = self.now();
+        match effect {
+            Effect::Send { session, frame } => {
+                if let Some(line) = self.lines.get(&session) {
+                    line.send(&frame);
+                }
+            }
+            Effect::SendRun { session, tenant, origin, after, upto } => {
+                if let Some(line) = self.lines.get(&session) {
+                    let store = Arc::clone(&self.config.store);
+                    let events = self.events.clone();
+                    line.send_run(session, store, (tenant, origin), (after, upto), events);
+                    if let Some(routes) = &mut self.routes {
+                        routes.sent(session, now);
+                    }
+                }
+            }
+            Effect::SendChunks { session, tenant, blob, first, count } => {
+                if let Some(line) = self.lines.get(&session) {
+                    let indexes = first..first.saturating_add(count);
+                    line.send_chunks(Arc::clone(&self.config.store), tenant, blob, indexes);
+                }
+            }
+            Effect::Commit { commit, batch } => self.committer.commit(commit, batch),
+            Effect::FindMissing { session, tenant, log, blobs } => {
+                let (store, events) = (Arc::clone(&self.config.store), self.events.clone());
+                spawn_blocking(move || {
+                    let chunks = blobs.iter().map(|blob| {
+                        let missing = archive::missing_chunks(&*store, tenant, blob)?;
+                        Ok((blob.hash, missing))
+                    });
+                    match chunks.collect::<Result<_, archive::ReadError>>() {
+                        Ok(chunks) => {
+                            let missing = Input::Missing { session, tenant, log, chunks };
+                            let _ = events.send(Event::Input(missing));
+                        }
+                        Err(error) => tracing::error!(%error, "cannot look for chunks"),
+                    }
+                });
+            }
+            Effect::Appended { ticket, log, seq } => {
+                if let Some(reply) = self.replies.remove(&ticket) {
+                    let _ = reply.send(Ok((log, seq)));
+                }
+            }
+            Effect::Refused { ticket, why } => {
+                if let Some(reply) = self.replies.remove(&ticket) {
+                    let _ = reply.send(Err(why));
+                }
+            }
+            Effect::Fresh { tenant, position } => {
+                self.fresh.send_modify(|fresh| {
+                    fresh.insert(tenant, position);
+                });
+                self.satisfy();
+            }
+            Effect::Pins { nodes } => self.pins(&nodes),
+            Effect::Heard { session, pong } => {
+                if let Some(routes) = &mut self.routes {
+                    match pong {
+                        Some(n) => routes.pong(session, n, now),
+                        None => routes.heard(session, now),
+                    }
+                }
+            }
+            Effect::Greeted { session } => {
+                let attempt = self.attempts.remove(&session);
+                if let (Some(attempt), Some(routes)) = (attempt, &mut self.routes) {
+                    routes.opened(attempt, session, now);
+                }
+            }
+            Effect::Announced { session } => {
+                if let Some(routes) = &mut self.routes {
+                    routes.announced(session, now);
+                }
+            }
+            Effect::Close { session, fault } => {
+                if let Some(fault) = fault {
+                    tracing::warn!(session = session.0, %fault, "session ends");
+                }
+                if let Some(line) = self.lines.remove(&session) {
+                    line.close(fault);
+                }
+                let refused = fault.is_some_and(engine::fault::Fault::needs_a_person);
+                self.unroute(session, refused);
+            }
+            Effect::Alarm(alarm) => {
+                tracing::error!(%alarm, "a person should look at this");
+                if self.alarms.len() == ALARMS_MAX {
+                    self.alarms.remove(0);
+                }
+                self.alarms.push(alarm);
+            }
+        }
+    }
+
+    fn steer(&mut self, action: RouteAction) {
+        match action {
+            RouteAction::Dial { attempt, route, transport, primary } => {
+                self.dial(attempt, route, transport, primary);
+            }
+            RouteAction::Abandon { attempt: _ } => {}
+            RouteAction::Ping { session, n } => self.feed(Input::Ping { session, n }),
+            RouteAction::Hedge { suspect: _, on } => {
+                if let Some(before) = self.hedged.replace(on).filter(|before| *before != on) {
+                    self.feed(Input::Hedge { session: before, on: false });
+                }
+                self.feed(Input::Hedge { session: on, on: true });
+            }
+            RouteAction::Unhedge { suspect: _ } => {
+                if let Some(session) = self.hedged.take() {
+                    self.feed(Input::Hedge { session, on: false });
+                }
+            }
+            RouteAction::Promote { session } => self.feed(Input::Path { session, primary: true }),
+            RouteAction::Demote { session } => self.feed(Input::Path { session, primary: false }),
+            RouteAction::Close { session, why } => {
+                tracing::debug!(session = session.0, ?why, "route closes a session");
+                self.feed(Input::End { session, fault: None });
+            }
+            RouteAction::Pull { on } => self.feed(Input::Pull { session: on }),
+        }
+    }
+
+    fn dial(
+        &self,
+        attempt: AttemptId,
+        route: engine::route::RouteId,
+        transport: engine::route::Transport,
+        primary: bool,
+    ) {
+        let portal = self.config.dial.get(usize::from(route.portal));
+        let target = portal
+            .and_then(|p| p.addresses.get(usize::from(route.address)).map(|address| (p, *address)));
+        let (Some((portal, remote)), Some(dialer)) = (target, self.config.dialer.clone()) else {
+            return;
+        };
+        let (peer, events) = (portal.peer, self.events.clone());
+        let transport = match transport {
+            engine::route::Transport::Quic => Transport::Quic,
+            engine::route::Transport::Tcp => Transport::Tcp,
+        };
+        tokio::spawn(async move {
+            let event = match dialer.dial(usize::from(route.line), remote, peer, transport).await {
+                Ok(connection) => Event::Dialled { attempt, primary, connection },
+                Err(error) => {
+                    tracing::debug!(%error, %remote, "no connection");
+                    let refused = matches!(error, DialError::PinRefusedHere(_));
+                    Event::DialFailed { attempt, refused }
+                }
+            };
+            let _ = events.send(event);
+        });
+    }
+
+    fn open(&mut self, connection: Connection, attempt: Option<AttemptId>, primary: bool) {
+        let session = next_session();
+        let peer = connection.authenticated().peer();
+        let line = Line::start(session, connection, self.events.clone(), self.frames.clone());
+        self.lines.insert(session, line);
+        let dialled = attempt.is_some();
+        if let Some(attempt) = attempt {
+            self.attempts.insert(session, attempt);
+        }
+        self.feed(Input::Opened { session, peer, dialled, primary });
+    }
+
+    fn closed(&mut self, session: SessionId) {
+        if self.lines.remove(&session).is_some() {
+            self.feed(Input::Closed { session });
+            self.unroute(session, false);
+        }
+    }
+
+    fn unroute(&mut self, session: SessionId, refused: bool) {
+        let now = self.now();
+        let why = if refused { Failure::Refused } else { Failure::Lost };
+        if self.hedged == Some(session) {
+            self.hedged = None;
+        }
+        let attempt = self.attempts.remove(&session);
+        if let Some(routes) = &mut self.routes {
+            match attempt {
+                Some(attempt) => routes.failed(attempt, why, now),
+                None => routes.closed(session, why, now),
+            }
+        }
+    }
+
+    fn pins(&self, nodes: &[(engine::id::PeerId, u64)]) {
+        let mut pins: Pins = self.config.portals.iter().map(|peer| (*peer, None)).collect();
+        pins.extend(nodes.iter().map(|(peer, end_ms)| (*peer, Some(end_ms / 1000))));
+        pins.remove(&self.engine.peer());
+        self.config.pins.replace(pins);
+    }
+
+    /// Tells the routes when nothing announced is outstanding any more.
+    fn satisfy(&mut self) {
+        let now = self.now();
+        let ahead = self.engine.sessions().any(|(_, session)| {
+            self.engine.tenants().any(|tenant| {
+                let ours = self.engine.vector(tenant);
+                session.holding(tenant).is_some_and(|theirs| theirs.ahead_of(&ours) > 0)
+            })
+        });
+        if let Some(routes) = &mut self.routes {
+            if ahead { routes.progressed(now) } else { routes.satisfied(now) }
+        }
+    }
+
+    /// In periodic mode, closes everything once nothing is left to do.
+    fn rest(&mut self) {
+        let now = self.now();
+        let Some(routes) = self.routes.as_mut().filter(|_| self.config.period.is_some()) else {
+            return;
+        };
+        let settled = Duration::from_millis(200);
+        let talked = self.engine.sessions().any(|(_, session)| {
+            session.greeted && session.primary && now.since(session.heard) >= settled
+        });
+        if routes.awake() && talked && self.engine.is_at_rest() {
+            routes.rest(now);
+        }
+    }
+}

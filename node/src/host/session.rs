@@ -1,0 +1,147 @@
+//! One connection at work: tasks that move frames between it and the host's loop.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::{
+    archive,
+    bundle::Origin,
+    effect::Input,
+    fault::Fault,
+    id::{BlobHash, Seq, VatNumber},
+    route::SessionId,
+    store::Store,
+    wire::{Chunk, Frame, Tenant},
+};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use super::Event;
+use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
+
+/// The sending side of one session.
+pub(super) struct Line {
+    pub(super) handle: Handle,
+    control: mpsc::UnboundedSender<Bytes>,
+    sender: FrameSender,
+}
+
+impl Line {
+    /// Starts the tasks of `connection`.
+    pub(super) fn start(
+        session: SessionId,
+        connection: Connection,
+        events: mpsc::UnboundedSender<Event>,
+        frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
+    ) -> Self {
+        let handle = connection.handle();
+        let (sender, receiver) = connection.split();
+        // Unbounded, and small: what control carries is bounded by what the peer asks, and a
+        // peer that asks without reading is ended by its idle timeout.
+        let (control, outbox) = mpsc::unbounded_channel();
+        tokio::spawn(write_control(sender.clone(), outbox));
+        tokio::spawn(read(session, receiver, events, frames));
+        Self { handle, control, sender }
+    }
+
+    /// Queues a frame on the control stream.
+    pub(super) fn send(&self, frame: &Frame) {
+        // A closed connection is told of by its reader.
+        let _ = self.control.send(frame.encode().into());
+    }
+
+    /// Reads a run and sends it; tells the host when it is on its way.
+    pub(super) fn send_run(
+        &self,
+        session: SessionId,
+        store: Arc<dyn Store>,
+        (tenant, origin): (VatNumber, Origin),
+        (after, upto): (Seq, Seq),
+        events: mpsc::UnboundedSender<Event>,
+    ) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let read = spawn_blocking(move || {
+                let (run, large) = archive::run(&*store, tenant, &origin, after, upto)?;
+                let last = run.first + run.bodies.len() as Seq - 1;
+                Ok((Bytes::from(Frame::Run(run).encode()), last, large))
+            });
+            let input = match read.await {
+                Ok(Ok((bytes, upto, large))) => {
+                    let len = bytes.len();
+                    if sender.send(Class::Bundles, bytes).await.is_err() {
+                        return;
+                    }
+                    Input::RunSent { session, upto, bytes: len, large }
+                }
+                Ok(Err(error)) => Input::RunUnread { session, error },
+                Err(_) => return,
+            };
+            let _ = events.send(Event::Input(input));
+        });
+    }
+
+    /// Reads chunks of a large blob and sends those that are here.
+    pub(super) fn send_chunks(
+        &self,
+        store: Arc<dyn Store>,
+        tenant: VatNumber,
+        blob: BlobHash,
+        indexes: std::ops::Range<u32>,
+    ) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            for index in indexes {
+                let store = Arc::clone(&store);
+                let read =
+                    spawn_blocking(move || archive::read_chunk(&*store, tenant, &blob, index));
+                let Ok(Ok(Some(bytes))) = read.await else { return };
+                let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index, bytes });
+                if sender.send(Class::Blobs, frame.encode().into()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Closes once what is queued on control has left.
+    pub(super) fn close(self, fault: Option<Fault>) {
+        let Self { handle, control, sender } = self;
+        drop((control, sender));
+        tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            let code = fault.map_or(0, |fault| u32::from(fault.code()));
+            let reason = fault.map_or_else(String::new, |fault| fault.to_string());
+            handle.close(code, &reason).await;
+        });
+    }
+}
+
+async fn write_control(sender: FrameSender, mut outbox: mpsc::UnboundedReceiver<Bytes>) {
+    while let Some(frame) = outbox.recv().await {
+        if sender.send(Class::Control, frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read(
+    session: SessionId,
+    mut receiver: FrameReceiver,
+    events: mpsc::UnboundedSender<Event>,
+    frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
+) {
+    while let Some(received) = receiver.recv().await {
+        let frame = match received {
+            Ok((_, bytes)) => Frame::decode(&bytes),
+            Err(error) => {
+                tracing::debug!(%error, session = session.0, "connection ended");
+                break;
+            }
+        };
+        let bad = frame.is_err();
+        if frames.send((session, frame)).await.is_err() || bad {
+            break;
+        }
+    }
+    let _ = events.send(Event::Closed(session));
+}

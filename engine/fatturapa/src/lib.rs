@@ -8,6 +8,7 @@ pub mod id;
 pub mod invoice;
 pub mod limits;
 pub mod messages;
+pub mod schema;
 pub mod xml;
 
 pub use date::Date;

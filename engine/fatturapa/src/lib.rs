@@ -2,10 +2,12 @@
 //! network or randomness; the time of reception is an argument. What comes in is never altered.
 
 mod ber;
+pub mod check;
 pub mod date;
 pub mod envelope;
 pub mod id;
 pub mod invoice;
+pub mod judge;
 pub mod limits;
 pub mod messages;
 pub mod schema;

@@ -109,7 +109,7 @@ impl Authority {
         tenant: VatNumber,
         options: Options,
     ) -> Result<Issued, AuthorityError> {
-        self.issue(Subject::Node(tenant), None, options)
+        self.issue(&Subject::Node(tenant), None, options)
     }
 
     /// Makes a key and a certificate for the portal `name`, reached by `hosts`.
@@ -122,7 +122,7 @@ impl Authority {
         hosts: Vec<Host>,
         options: Options,
     ) -> Result<Issued, AuthorityError> {
-        self.issue(Subject::Portal { name, hosts }, None, options)
+        self.issue(&Subject::Portal { name, hosts }, None, options)
     }
 
     /// Makes the certificate that a signing request (PEM or DER) asks for; it follows the
@@ -146,7 +146,7 @@ impl Authority {
             return Err(AuthorityError::OtherHolder { old, new });
         }
         let old = old.map(|(_, old)| old);
-        self.certify(subject.clone(), &request.public_key()?, old.as_ref(), options)
+        self.certify(subject, &request.public_key()?, old.as_ref(), options)
     }
 
     /// Makes a new key and certificate to follow `certificate`. Both pins are good until
@@ -160,7 +160,7 @@ impl Authority {
         options: Options,
     ) -> Result<Issued, AuthorityError> {
         let (subject, old) = self.ours(certificate)?;
-        self.issue(subject, Some(&old), options)
+        self.issue(&subject, Some(&old), options)
     }
 
     /// Makes a new certificate for the key of `certificate`: a new date, the same pin. The
@@ -174,7 +174,7 @@ impl Authority {
         options: Options,
     ) -> Result<Certified, AuthorityError> {
         let (subject, old) = self.ours(certificate)?;
-        self.certify(subject, &old.public_key()?, Some(&old), options)
+        self.certify(&subject, &old.public_key()?, Some(&old), options)
     }
 
     /// Revokes `pin`. Returns whether it was good until now. An unknown pin is most likely
@@ -252,7 +252,7 @@ impl Authority {
 
     fn issue(
         &mut self,
-        subject: Subject,
+        subject: &Subject,
         renews: Option<&Inspection>,
         options: Options,
     ) -> Result<Issued, AuthorityError> {
@@ -265,7 +265,7 @@ impl Authority {
     /// not in the ledger could not be found again to be revoked.
     fn certify(
         &mut self,
-        subject: Subject,
+        subject: &Subject,
         public: &PublicKey,
         renews: Option<&Inspection>,
         options: Options,
@@ -278,7 +278,7 @@ impl Authority {
         if let Some(ends) = ends.filter(|ends| *ends < validity.not_after) {
             return Err(AuthorityError::Ends(self.folder.clone(), ends));
         }
-        let cert_pem = self.signing.sign(&EndEntity::new(&subject, validity)?, public)?;
+        let cert_pem = self.signing.sign(&EndEntity::new(subject, validity)?, public)?;
         let serial = inspect(cert_pem.as_bytes())?.serial.unwrap_or_default();
         let pin = public.peer();
         let record = CertificateRecord { pin, subject: subject.clone(), serial, validity };
@@ -293,7 +293,7 @@ impl Authority {
         self.ledger.transact(|book| {
             refuse_revoked(book, pin)?;
             if let Some(other) =
-                book.of_pin(&pin).find(|entry| !entry.certificate.subject.is_same_holder(&subject))
+                book.of_pin(&pin).find(|entry| !entry.certificate.subject.is_same_holder(subject))
             {
                 let (old, new) = (other.certificate.subject.to_string(), subject.to_string());
                 return Err(AuthorityError::OtherHolder { old, new });
@@ -374,4 +374,53 @@ pub enum AuthorityError {
         "the pin {0} is not in the ledger, check it, or give --force to revoke it all the same"
     )]
     UnknownPin(PeerId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Standing;
+
+    const NOW: Moment = Moment::from_unix(1_795_508_046);
+
+    fn tenant() -> VatNumber {
+        VatNumber::parse("02038490237").unwrap()
+    }
+
+    #[test]
+    fn a_renewed_certificate_ends_on_its_own_day_whatever_follows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut authority = Authority::open_or_create(folder.path(), NOW).unwrap();
+        let old = authority.issue_node(tenant(), Options { valid_days: 100, now: NOW }).unwrap();
+        let later = NOW.plus_days(90);
+        let new = authority.renew(old.cert_pem().as_bytes(), Options::at(later)).unwrap();
+        let book = authority.book();
+        let live = |now| book.live_pins(&old.certified.subject, now);
+        assert_eq!(live(later), [old.peer(), new.peer()].into());
+        assert_eq!(live(old.certified.validity.not_after.plus_days(1)), [new.peer()].into());
+        let standing = book.standing(&book.entries()[0], NOW.plus_days(200));
+        assert_eq!(standing, Standing::Expired);
+    }
+
+    #[test]
+    fn nothing_outlives_the_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut authority = Authority::open_or_create(folder.path(), NOW).unwrap();
+        let late = NOW.plus_days(3_000);
+        let refused = authority.issue_node(tenant(), Options::at(late)).unwrap_err();
+        assert!(matches!(refused, AuthorityError::Ends(..)), "{refused}");
+        assert!(authority.book().entries().is_empty());
+        authority.issue_node(tenant(), Options { valid_days: 600, now: late }).unwrap();
+    }
+
+    #[test]
+    fn an_authority_opened_twice_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Authority::open(folder.path()), Err(AuthorityError::Missing(_))));
+        let first = Authority::open_or_create(folder.path(), NOW).unwrap();
+        let again = Authority::open_or_create(folder.path(), NOW.plus_days(1)).unwrap();
+        assert_eq!(first.cert_pem(), again.cert_pem());
+        assert_eq!(Authority::open(folder.path()).unwrap().peer(), first.peer());
+        assert!(!format!("{first:?}").contains("PRIVATE"));
+    }
 }

@@ -40,7 +40,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         out: Out,
         #[command(flatten)]
-        p12: P12,
+        p12: P12Options,
     },
     /// Make key, certificate and .p12 for a portal server
     IssuePortal {
@@ -54,7 +54,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         out: Out,
         #[command(flatten)]
-        p12: P12,
+        p12: P12Options,
     },
     /// On the customer's server: make a key that stays there, and a signing request
     Request {
@@ -104,7 +104,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         out: Out,
         #[command(flatten)]
-        p12: P12,
+        p12: P12Options,
     },
     /// Make a new certificate to follow one: old and new pin stay valid together
     Renew {
@@ -118,7 +118,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         out: Out,
         #[command(flatten)]
-        p12: P12,
+        p12: P12Options,
     },
     /// Revoke a pin: portals that read revoked.txt stop admitting it
     Revoke {
@@ -187,11 +187,27 @@ pub(crate) struct Out {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct P12 {
+pub(crate) struct P12Options {
     /// Take the password of the .p12 from this file instead of generating one
     #[arg(long, value_name = "FILE")]
     pub(crate) p12_password_file: Option<PathBuf>,
     /// Protect the .p12 with 3DES and SHA-1, for Windows before 10 (1709) or Server 2019
     #[arg(long)]
     pub(crate) p12_legacy: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_documents_its_exit_codes() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        for code in 0..=5 {
+            assert!(help.contains(&format!("\n  {code}  ")), "exit code {code} is not in --help");
+        }
+    }
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use certgen::{
-    AUTHORITY_CERT_FILE, AUTHORITY_KEY_FILE, Authority, Batch, Certified, Existing, FileError,
-    Form, Host, INPUT_BYTES_MAX, Inspection, Issued, Ledger, Moment, Options, Password, PortalName,
-    PrivateKey, Request, Secret, Standing, Strength, Subject, Words, inspect, pack_p12, read_file,
-    refuse_existing, set_aside,
+    AUTHORITY_CERT_FILE, AUTHORITY_KEY_FILE, Authority, AuthorityError, Batch, Certified, Existing,
+    FileError, Form, Host, INPUT_BYTES_MAX, Inspection, Issued, Ledger, Moment, Options, Password,
+    PortalName, PrivateKey, Request, Secret, Standing, Strength, Subject, Words, inspect, pack_p12,
+    read_file, refuse_existing, set_aside,
 };
 use engine::id::{PeerId, VatNumber};
 
-use crate::cli::{Ca, Command, Out, P12, Signing};
+use crate::cli::{Ca, Command, Out, P12Options, Signing};
 use crate::failure::Failure;
 use crate::report::Report;
 
@@ -45,7 +45,12 @@ pub(crate) fn run(command: Command) -> Result<Report, Failure> {
     }
 }
 
-fn issue(subject: Subject, signing: &Signing, out: &Out, p12: &P12) -> Result<Report, Failure> {
+fn issue(
+    subject: Subject,
+    signing: &Signing,
+    out: &Out,
+    p12: &P12Options,
+) -> Result<Report, Failure> {
     let stem = subject.stem();
     let (password, is_generated) = password(p12)?;
     if !out.force {
@@ -87,12 +92,8 @@ fn sign(
 ) -> Result<Report, Failure> {
     let (request, found) = read_inspected(request_path)?;
     found.public_key().map_err(|error| Failure::input(request_path, &error))?;
-    let subject = match found.subject.as_ref().filter(|_| found.form == Form::Request) {
-        Some(subject) => subject,
-        None => {
-            let error = certgen::AuthorityError::NotARequest;
-            return Err(Failure::input(request_path, &error));
-        }
+    let Some(subject) = found.subject.as_ref().filter(|_| found.form == Form::Request) else {
+        return Err(Failure::input(request_path, &AuthorityError::NotARequest));
     };
     if words.map(Words::parse).transpose()?.is_some_and(|words| words != found.words()) {
         return Err(Failure::other_words(&found.peer));
@@ -133,7 +134,7 @@ fn pack(
     key_path: &Path,
     authority: Option<&Path>,
     out: &Out,
-    p12: &P12,
+    p12: &P12Options,
 ) -> Result<Report, Failure> {
     let (cert, found) = read_inspected(cert_path)?;
     let key = read_key(key_path)?;
@@ -160,7 +161,7 @@ fn renew(
     same_key: bool,
     signing: &Signing,
     out: &Out,
-    p12: &P12,
+    p12: &P12Options,
 ) -> Result<Report, Failure> {
     let (bytes, old) = read_inspected(cert_path)?;
     let (password, is_generated) = password(p12)?;
@@ -346,12 +347,12 @@ const fn existing(out: &Out) -> Existing {
     if out.force { Existing::Replace } else { Existing::Refuse }
 }
 
-const fn strength(p12: &P12) -> Strength {
+const fn strength(p12: &P12Options) -> Strength {
     if p12.p12_legacy { Strength::Legacy } else { Strength::Current }
 }
 
 /// The password of the .p12, and whether it was generated and must be written down.
-fn password(p12: &P12) -> Result<(Password, bool), Failure> {
+fn password(p12: &P12Options) -> Result<(Password, bool), Failure> {
     let Some(path) = &p12.p12_password_file else {
         return Ok((Password::generate()?, true));
     };

@@ -74,7 +74,7 @@ impl Report {
             text.push_str(&self.headline);
             text.push('\n');
             for (name, value) in &self.rows {
-                text.push_str(&format!("  {:<12}{value}\n", name.replace('_', " ")));
+                text.push_str(&format!("  {:<14}{value}\n", name.replace('_', " ")));
             }
         }
         // Whoever closed the pipe does not want the rest.

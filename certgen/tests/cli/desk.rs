@@ -35,7 +35,7 @@ impl Desk {
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let mut names: Vec<_> = std::fs::read_dir(self.path(folder))
             .unwrap_or_else(|e| panic!("{folder}: {e}"))
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("a UTF-8 name"))
             .collect();
         names.sort();
         names

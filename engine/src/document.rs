@@ -184,6 +184,9 @@ pub enum DocumentError {
         /// How many there are.
         found: u64,
     },
+    /// Nothing stands in it.
+    #[error("document is empty")]
+    Empty,
     /// Some changes were made upon others that are not here.
     #[error("{waiting} changes depend on changes that have not arrived")]
     MissingDependencies {

@@ -28,6 +28,8 @@ pub use state::OutcomeState;
 
 mod state;
 
+/// Values of one field that are shown when they conflict: more than a tenant has writers.
+const CONFLICT_VALUES_MAX: usize = 16;
 /// Version of the stored form.
 const VERSION: u8 = 1;
 
@@ -169,8 +171,11 @@ impl Record {
             changes.retain(|change| Header::parse(change).is_ok_and(|h| h.deps().len() == 0));
         }
         let merged = merge(changes)?;
-        if merged.waiting.len() == changes.len() {
-            return Err(DocumentError::MissingDependencies { waiting: changes.len() });
+        if merged.fields.is_empty() {
+            return Err(match merged.waiting.len() {
+                0 => DocumentError::Empty,
+                waiting => DocumentError::MissingDependencies { waiting },
+            });
         }
         let fields = merged.fields;
         Ok(match kind {
@@ -237,7 +242,7 @@ fn conflicts(fields: &Fields<'_>) -> Vec<Conflict> {
     // Acceptances are facts: two of one version are both listed, and are no conflict.
     for (field, versions) in fields.iter().filter(|(key, _)| !key.starts_with(contract::TERMS)) {
         let mut values: Vec<String> = Vec::new();
-        for version in versions {
+        for version in versions.iter().take(CONFLICT_VALUES_MAX) {
             let value = version.value.to_string();
             if !values.contains(&value) {
                 values.push(value);

@@ -89,6 +89,10 @@ impl<'a> Fields<'a> {
         Self(versions)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[Version<'a>])> {
         self.0.iter().map(|(key, versions)| (&**key, &versions[..]))
     }

@@ -445,7 +445,7 @@ fn a_list_of_four_million_nulls_is_refused_unread() {
     let bomb = inflate(plain, 4_000_000);
     assert!(bomb.len() < 200, "{} bytes", bomb.len());
     let error = chunk::bound(&bomb).unwrap_err();
-    assert!(matches!(error, chunk::ChunkError::TooMany { .. }), "{error}");
+    assert!(matches!(error, ChunkError::TooMany { .. }), "{error}");
     assert!(matches!(
         Record::derive(DocumentId::single(Kind::Profile), &[bomb]),
         Record::Unreadable(_)

@@ -2,6 +2,7 @@
 //! network or randomness; the time of reception is an argument. What comes in is never altered.
 
 mod ber;
+mod certificate;
 pub mod check;
 pub mod date;
 pub mod envelope;
@@ -11,6 +12,7 @@ pub mod judge;
 pub mod limits;
 pub mod messages;
 pub mod schema;
+pub mod state;
 pub mod xml;
 
 pub use date::Date;

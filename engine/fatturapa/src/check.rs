@@ -4,19 +4,22 @@
 use serde::Serialize;
 
 use crate::date::Date;
-use crate::envelope::{self, EnvelopeError};
+use crate::envelope::{self, EnvelopeError, Opened};
 use crate::id::SdiFileName;
 use crate::invoice;
 use crate::judge::{self, Finding, Findings, NoRegister, Register, Table};
 use crate::limits;
 use crate::messages;
 use crate::schema;
+use crate::signature::{self, Signature, Trust};
 use crate::xml::{self, Tree};
 
 /// What a verdict depends on beside the file.
 pub struct Context<'c> {
     /// Day of reception by the SdI, in the Italian calendar: see [`Date::italian`].
     pub received: Date,
+    /// Authorities trusted for signatures.
+    pub trust: Trust<'c>,
     /// Whether the file name is to be judged (00001, 00002): true for a file about to be sent.
     pub is_name_judged: bool,
     /// The table of codes.
@@ -31,6 +34,7 @@ impl Context<'static> {
     pub fn received(day: Date) -> Self {
         Self {
             received: day,
+            trust: Trust::Unjudged,
             is_name_judged: false,
             table: Table::embedded(),
             register: &NoRegister,
@@ -77,6 +81,8 @@ pub struct Report {
     pub codes: Vec<String>,
     /// All findings, with advice that rejects nothing.
     pub findings: Vec<Finding>,
+    /// Signatures, with signer and signing time.
+    pub signatures: Vec<Signature>,
 }
 
 impl Report {
@@ -111,6 +117,12 @@ impl Report {
             (false, Xsd::Valid) => "verrebbe scartata",
         };
         let mut text = format!("{}: {kind}, {verdict}\n", self.file);
+        for signature in &self.signatures {
+            let verdict = if signature.is_intact { "integra" } else { "non valida" };
+            let day = signature.signed_at.and_then(Date::italian).map(Date::italian_text);
+            let day = day.map_or_else(String::new, |day| format!(" il {day}"));
+            text.push_str(&format!("  firma {verdict}: {}{day}\n", signature.signer));
+        }
         for finding in &self.findings {
             let code = finding.code.as_deref().unwrap_or("nota ");
             text.push_str(&format!("  {code}  {}\n         {}\n", finding.sentence, finding.path));
@@ -129,25 +141,22 @@ pub fn check_bytes(name: &str, bytes: &[u8], context: &Context<'_>) -> Report {
         findings: Findings { table: context.table, list: Vec::new() },
         kind: Kind::Unknown,
         xsd: Xsd::Invalid,
+        signatures: Vec::new(),
     };
     run.check(name, bytes, context);
     let mut codes: Vec<String> =
         run.findings.list.iter().filter_map(|finding| finding.code.clone()).collect();
     codes.sort();
     codes.dedup();
-    Report {
-        file: name.to_owned(),
-        kind: run.kind,
-        xsd: run.xsd,
-        codes,
-        findings: run.findings.list,
-    }
+    let (kind, xsd, findings) = (run.kind, run.xsd, run.findings.list);
+    Report { file: name.to_owned(), kind, xsd, codes, findings, signatures: run.signatures }
 }
 
 struct Run<'t> {
     findings: Findings<'t>,
     kind: Kind,
     xsd: Xsd,
+    signatures: Vec<Signature>,
 }
 
 impl Run<'_> {
@@ -209,6 +218,7 @@ impl Run<'_> {
             }
             _ => {}
         }
+        self.signatures(&opened, &decoded.text, &tree, context);
         let faults = schema::faults(&tree, limits::FORMAT_ERRORS_MAX + 1);
         if faults.is_empty() && !decoded.guessed {
             self.xsd = Xsd::Valid;
@@ -252,6 +262,38 @@ impl Run<'_> {
                 Err(error) => {
                     let sentence = format!("Il contenuto non può essere letto: {error}");
                     self.findings.advise(root.path(), sentence, "");
+                }
+            }
+        }
+    }
+
+    /// Stage 3. The SdI would stop here; the content is judged all the same, so that one round of
+    /// corrections is enough.
+    fn signatures(
+        &mut self,
+        opened: &Opened<'_>,
+        text: &str,
+        tree: &Tree<'_>,
+        context: &Context<'_>,
+    ) {
+        // The last second of the day of reception: a file is signed before it is received.
+        let received_at = (context.received.days() + 1) * 86_400 - 1;
+        if let Some(cms) = &opened.cms {
+            let own = signature::cades(cms, &opened.content, context.trust, received_at);
+            self.signatures.extend(own);
+        }
+        self.signatures.extend(signature::xades(text, tree, context.trust, received_at));
+        for signature in &self.signatures {
+            let form = match signature.form {
+                signature::Form::Cades => "",
+                signature::Form::Xades => "ds:Signature",
+            };
+            for fault in &signature.faults {
+                if self.kind == Kind::Notification {
+                    let sentence = format!("Firma del messaggio: {}", fault.detail);
+                    self.findings.advise(form.to_owned(), sentence, "");
+                } else {
+                    self.findings.add(fault.code, form.to_owned(), &fault.detail, None, None);
                 }
             }
         }

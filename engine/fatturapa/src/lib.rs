@@ -12,6 +12,7 @@ pub mod judge;
 pub mod limits;
 pub mod messages;
 pub mod schema;
+pub mod signature;
 pub mod state;
 pub mod xml;
 

@@ -1,0 +1,278 @@
+//! Two portals and a node as real hosts: real certificates, QUIC and TCP on loopback, real
+//! stores on disk.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use engine::{
+    archive,
+    bundle::{Item, PublicKey},
+    document::invoice::{self, Direction, InvoiceContent, Party},
+    grant::{Grant, Role},
+    id::{BlobHash, DocumentId, LogId, PeerId, VatNumber},
+    route::Mode,
+    store::Store,
+};
+use node::{
+    host::{Host, HostConfig, HostHandle, PortalAddress},
+    transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
+    truth::{Truth, TruthOptions},
+};
+use rcgen::{CertificateParams, KeyPair};
+
+fn tenant() -> VatNumber {
+    VatNumber::parse("02038490237").unwrap()
+}
+
+fn identity() -> Identity {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let mut params = CertificateParams::new(vec!["a.test".into()]).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    params.not_before = (UNIX_EPOCH + now - day).into();
+    params.not_after = (UNIX_EPOCH + now + day).into();
+    let cert = params.self_signed(&key).unwrap().pem();
+    Identity::from_pem(&cert, &key.serialize_pem()).unwrap()
+}
+
+struct Server {
+    host: HostHandle,
+    store: Arc<dyn Store>,
+    accepting: Option<tokio::task::JoinHandle<()>>,
+}
+
+struct Place<'a> {
+    dir: &'a Path,
+    identity: &'a Identity,
+    portals: &'a [PeerId],
+    dial: Vec<PortalAddress>,
+    listen: Option<SocketAddr>,
+    period: Option<Duration>,
+}
+
+/// Starts a process's worth of things; a portal listens, whoever dials has one line.
+async fn start(place: Place<'_>) -> Server {
+    let Place { dir, identity, portals, dial, listen, period } = place;
+    let store = Arc::new(Truth::open(dir, TruthOptions::default()).unwrap());
+    let role = if listen.is_some() { Role::Portal } else { Role::Node };
+    let pins = PinSet::new(portals.iter().map(|peer| (*peer, None)).collect());
+    let line = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let host = Host::start(HostConfig {
+        identity: identity.clone(),
+        role,
+        tenant: (role == Role::Node).then(tenant),
+        portals: portals.to_vec(),
+        dial,
+        mode: if period.is_some() { Mode::Periodic } else { Mode::Live },
+        period,
+        pins: pins.clone(),
+        dialer: Some(Dialer::new(identity.clone(), pins.clone(), vec![line])),
+        store: store.clone(),
+    })
+    .unwrap();
+    let accepting = listen.map(|address| {
+        let quic = Endpoint::bind(address).unwrap();
+        let tcp = tcp::listen(address).unwrap();
+        let mut listener =
+            Listener::start(identity, &pins, vec![quic], vec![tcp], Limits::default()).unwrap();
+        let host = host.clone();
+        tokio::spawn(async move {
+            while let Some(connection) = listener.accept().await {
+                host.accepted(connection);
+            }
+        })
+    });
+    Server { host, store, accepting }
+}
+
+impl Server {
+    /// Stops, and waits until the store's files are free.
+    async fn stop(mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            let _ = accepting.await;
+        }
+        let weak = Arc::downgrade(&self.store);
+        drop(self);
+        until("the store is released", async || weak.strong_count() == 0).await;
+    }
+
+    async fn own_log(&self, items: Vec<Item>) -> LogId {
+        self.host.append(tenant(), items, vec![]).await.unwrap().0
+    }
+
+    fn holds(&self, file: &[u8]) -> bool {
+        let hash = BlobHash::of(file);
+        let found = archive::blob(&*self.store, tenant(), &DocumentId::invoice(&hash), &hash);
+        found.unwrap().as_deref() == Some(file)
+    }
+}
+
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within 30 s: {what}");
+}
+
+fn grant(identity: &Identity) -> Item {
+    let key = PublicKey::from_spki(identity.spki()).unwrap();
+    Item::Grant(Grant { spki: key.spki().to_vec(), not_after_ms: u64::MAX })
+}
+
+/// A free address: the system chooses, we let it go and take it again.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+async fn file(server: &Server, log: LogId, file: &[u8]) {
+    let content = InvoiceContent {
+        file_name: "IT02038490237_00001.xml".into(),
+        original: BlobHash::of(file),
+        original_len: file.len() as u64,
+        direction: Direction::Sent,
+        format: "FPR12".into(),
+        number: "1".into(),
+        date: "2026-11-24".into(),
+        document_type: "TD01".into(),
+        supplier: Party::default(),
+        buyer: Party::default(),
+        recipient_code: "0000000".into(),
+        total: "122.00".into(),
+        currency: "EUR".into(),
+        bodies: 1,
+        receiving: None,
+    };
+    let document = DocumentId::invoice(&content.original);
+    let change = invoice::create(log, &content).unwrap();
+    let items = vec![Item::Change { document, change }];
+    server.host.append(tenant(), items, vec![file.to_vec()]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (a_id, b_id, node_id) = (identity(), identity(), identity());
+    let portals = [a_id.peer(), b_id.peer()];
+    let (a_at, b_at) = (free_address(), free_address());
+    let to = |peer: PeerId, at: SocketAddr| PortalAddress { peer, addresses: vec![at] };
+    let a_place = || Place {
+        dir: dirs[0].path(),
+        identity: &a_id,
+        portals: &portals,
+        dial: vec![to(portals[1], b_at)],
+        listen: Some(a_at),
+        period: None,
+    };
+    let b_place = || Place {
+        dir: dirs[1].path(),
+        identity: &b_id,
+        portals: &portals,
+        dial: vec![],
+        listen: Some(b_at),
+        period: None,
+    };
+    let a = start(a_place()).await;
+    let b = start(b_place()).await;
+    a.own_log(vec![grant(&node_id)]).await;
+    until("B knows the node", async || b.host.view().await.admitted == [node_id.peer()]).await;
+
+    let node = start(Place {
+        dir: dirs[2].path(),
+        identity: &node_id,
+        portals: &portals,
+        dial: vec![to(portals[0], a_at), to(portals[1], b_at)],
+        listen: None,
+        period: None,
+    })
+    .await;
+    // The node's first words tell it the name of its log.
+    let log = node.own_log(vec![]).await;
+    file(&node, log, b"<xml>first</xml>").await;
+    until("A and B hold the first", async || {
+        a.holds(b"<xml>first</xml>") && b.holds(b"<xml>first</xml>")
+    })
+    .await;
+
+    a.stop().await;
+    file(&node, log, b"<xml>while A is down</xml>").await;
+    until("B holds the second", async || b.holds(b"<xml>while A is down</xml>")).await;
+
+    b.stop().await;
+    let large: Vec<u8> = (0..700_000_u32).map(|n| (n % 253) as u8).collect();
+    file(&node, log, &large).await;
+    assert!(node.holds(&large), "the office goes on working");
+
+    let a = start(a_place()).await;
+    let b = start(b_place()).await;
+    for server in [&a, &b] {
+        until("both hold everything", async || {
+            server.holds(b"<xml>while A is down</xml>") && server.holds(&large)
+        })
+        .await;
+    }
+    until("the node knows that both hold everything", async || {
+        let view = node.host.view().await;
+        let ours = &view.spaces[&tenant()];
+        portals.iter().all(|portal| {
+            view.known.get(&(*portal, tenant())).is_some_and(|held| ours.ahead_of(held) == 0)
+        })
+    })
+    .await;
+    assert_eq!(node.host.view().await.alarms, []);
+
+    // Revocation cuts the node off on both portals, live connections included.
+    a.host.revoke(tenant(), node_id.peer()).await.unwrap();
+    for server in [&a, &b] {
+        until("the node is cut off", async || {
+            let view = server.host.view().await;
+            view.admitted.is_empty()
+                && view.sessions.iter().all(|session| session.peer != node_id.peer())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_a_period_rests_between_two_visits() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (a_id, node_id) = (identity(), identity());
+    let portals = [a_id.peer()];
+    let at = free_address();
+    let a = start(Place {
+        dir: dirs[0].path(),
+        identity: &a_id,
+        portals: &portals,
+        dial: vec![],
+        listen: Some(at),
+        period: None,
+    })
+    .await;
+    a.own_log(vec![grant(&node_id)]).await;
+    let node = start(Place {
+        dir: dirs[1].path(),
+        identity: &node_id,
+        portals: &portals,
+        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
+        listen: None,
+        period: Some(Duration::from_secs(3600)),
+    })
+    .await;
+    let log = node.own_log(vec![]).await;
+    file(&node, log, b"<xml>waits</xml>").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!a.holds(b"<xml>waits</xml>"), "it waits for its time");
+    node.host.sync_now();
+    until("the visit brings it", async || a.holds(b"<xml>waits</xml>")).await;
+    until("the node rests", async || node.host.view().await.sessions.is_empty()).await;
+    let known: BTreeMap<_, _> = node.host.view().await.known;
+    assert_eq!(known[&(portals[0], tenant())].get(&log), 2);
+}

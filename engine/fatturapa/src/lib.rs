@@ -14,6 +14,7 @@ pub mod messages;
 pub mod schema;
 pub mod signature;
 pub mod state;
+pub mod view;
 pub mod xml;
 
 pub use date::Date;

@@ -78,7 +78,10 @@ fn signer(
     let certificate = if id.tag == SEQUENCE {
         let mut id = id.inside();
         let (issuer, serial) = (id.expect(SEQUENCE)?.whole, id.next()?.body);
-        certificates.iter().find(|c| c.issuer == issuer && c.serial == serial)
+        let exact = certificates.iter().find(|c| c.issuer == issuer && c.serial == serial);
+        // Some programs repeat the name with another string type: the serial number, and then the
+        // signature itself, tell the certificate as surely.
+        exact.or_else(|| certificates.iter().find(|c| c.serial == serial))
     } else {
         // Named by key identifier: the leaf is the one that issued none of the others.
         certificates.iter().find(|c| !certificates.iter().any(|other| other.issuer == c.subject))

@@ -160,8 +160,8 @@ impl<'t> Run<'_, 't> {
         if stated.as_deref() == Some(hash.digest(&bytes).as_ref()) {
             Ok(part)
         } else {
-            let what = if uri.is_empty() { "Il documento" } else { "Una parte della firma" };
-            Err(format!("{what} è stata modificata dopo la firma."))
+            let what = if uri.is_empty() { "Il documento firmato" } else { "Un dato della firma" };
+            Err(format!("{what} è stato modificato dopo la firma."))
         }
     }
 

@@ -68,7 +68,13 @@ fn page(file: &InvoiceFile, invoice: &Invoice) -> Page {
     }
     facts.push((
         "Trasmissione".to_owned(),
-        format!("{} {}{} n. {}", file.format.as_str(), file.transmitter.country, file.transmitter.code, file.progressive),
+        format!(
+            "{} {}{} n. {}",
+            file.format.as_str(),
+            file.transmitter.country,
+            file.transmitter.code,
+            file.progressive
+        ),
     ));
     if let Some(by) = &file.issued_by {
         let by = if by == "CC" { "cessionario/committente" } else { "terzo" };
@@ -116,7 +122,10 @@ fn page(file: &InvoiceFile, invoice: &Invoice) -> Page {
         buyer: party(&file.buyer, file.buyer_representative.as_ref()),
         facts,
         sections,
-        total: ("Totale documento".to_owned(), format!("{} {}", money(invoice.total()), invoice.currency)),
+        total: (
+            "Totale documento".to_owned(),
+            format!("{} {}", money(invoice.total()), invoice.currency),
+        ),
         attachments: attachments.collect(),
     }
 }
@@ -172,10 +181,21 @@ fn references(invoice: &Invoice) -> Section {
         .collect();
     rows.extend(invoice.delivery_notes.iter().map(|note| {
         let date = note.date.map(crate::Date::italian_text).unwrap_or_default();
-        vec!["Documento di trasporto".to_owned(), note.number.clone(), date, String::new(), String::new()]
+        vec![
+            "Documento di trasporto".to_owned(),
+            note.number.clone(),
+            date,
+            String::new(),
+            String::new(),
+        ]
     }));
-    let columns =
-        vec![left("Riferimento", 28), left("Numero", 24), left("Data", 14), left("CUP", 17), left("CIG", 17)];
+    let columns = vec![
+        left("Riferimento", 28),
+        left("Numero", 24),
+        left("Data", 14),
+        left("CUP", 17),
+        left("CIG", 17),
+    ];
     Section { title: "Riferimenti", columns, rows }
 }
 
@@ -190,7 +210,11 @@ fn lines(file: &InvoiceFile, invoice: &Invoice) -> Section {
                 description.push_str(&format!(" [{kind} {value}]"));
             }
             if let (Some(from), Some(to)) = (line.from, line.to) {
-                description.push_str(&format!(" dal {} al {}", from.italian_text(), to.italian_text()));
+                description.push_str(&format!(
+                    " dal {} al {}",
+                    from.italian_text(),
+                    to.italian_text()
+                ));
             }
             for other in &line.other {
                 description.push_str(&format!(" ({other})"));
@@ -211,7 +235,13 @@ fn lines(file: &InvoiceFile, invoice: &Invoice) -> Section {
                 .collect();
             if is_simplified {
                 let tax = line.tax.map(money).unwrap_or_default();
-                return vec![line.number.clone(), description, tax, format!("{rate} {nature}"), money(line.total)];
+                return vec![
+                    line.number.clone(),
+                    description,
+                    tax,
+                    format!("{rate} {nature}"),
+                    money(line.total),
+                ];
             }
             vec![
                 line.number.clone(),
@@ -226,7 +256,13 @@ fn lines(file: &InvoiceFile, invoice: &Invoice) -> Section {
         })
         .collect();
     let columns = if is_simplified {
-        vec![right("N.", 5), left("Descrizione", 50), right("Imposta", 15), right("IVA", 12), right("Importo", 18)]
+        vec![
+            right("N.", 5),
+            left("Descrizione", 50),
+            right("Imposta", 15),
+            right("IVA", 12),
+            right("Importo", 18),
+        ]
     } else {
         vec![
             right("N.", 5),
@@ -245,12 +281,24 @@ fn lines(file: &InvoiceFile, invoice: &Invoice) -> Section {
 fn funds(invoice: &Invoice) -> Section {
     let rows = invoice.funds.iter().map(|fund| {
         let base = fund.base.map(money).unwrap_or_default();
-        let vat = format!("{} {}", percent(fund.vat_rate), fund.nature.as_deref().unwrap_or_default());
-        vec![fund.kind.clone(), percent(fund.rate), base, vat.trim().to_owned(), money(fund.contribution)]
+        let vat =
+            format!("{} {}", percent(fund.vat_rate), fund.nature.as_deref().unwrap_or_default());
+        vec![
+            fund.kind.clone(),
+            percent(fund.rate),
+            base,
+            vat.trim().to_owned(),
+            money(fund.contribution),
+        ]
     });
     let rows = rows.collect();
-    let columns =
-        vec![left("Cassa", 28), right("Aliquota", 14), right("Imponibile", 20), right("IVA", 18), right("Contributo", 20)];
+    let columns = vec![
+        left("Cassa", 28),
+        right("Aliquota", 14),
+        right("Imponibile", 20),
+        right("IVA", 18),
+        right("Contributo", 20),
+    ];
     Section { title: "Cassa previdenziale", columns, rows }
 }
 
@@ -297,11 +345,17 @@ fn vat(invoice: &Invoice) -> Section {
 }
 
 fn withholdings(invoice: &Invoice) -> Section {
-    let rows = invoice.withholdings.iter().map(|w| {
-        vec![w.kind.clone(), w.reason.clone(), percent(w.rate), money(w.amount)]
-    });
+    let rows = invoice
+        .withholdings
+        .iter()
+        .map(|w| vec![w.kind.clone(), w.reason.clone(), percent(w.rate), money(w.amount)]);
     let rows = rows.collect();
-    let columns = vec![left("Ritenuta", 30), left("Causale", 25), right("Aliquota", 20), right("Importo", 25)];
+    let columns = vec![
+        left("Ritenuta", 30),
+        left("Causale", 25),
+        right("Aliquota", 20),
+        right("Importo", 25),
+    ];
     Section { title: "Ritenute", columns, rows }
 }
 
@@ -317,7 +371,8 @@ fn payments(invoice: &Invoice) -> Section {
         vec![how, iban, due, money(payment.amount)]
     });
     let rows = rows.collect();
-    let columns = vec![left("Modalità", 36), left("IBAN", 32), left("Scadenza", 14), right("Importo", 18)];
+    let columns =
+        vec![left("Modalità", 36), left("IBAN", 32), left("Scadenza", 14), right("Importo", 18)];
     Section { title: "Pagamento", columns, rows }
 }
 

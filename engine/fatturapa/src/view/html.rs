@@ -55,7 +55,8 @@ fn write(out: &mut String, page: &Page, data: &[String], file_name: &str) {
         escaped(&page.title),
         escaped(&page.subtitle)
     ));
-    let parties = [("Cedente/prestatore", &page.supplier), ("Cessionario/committente", &page.buyer)];
+    let parties =
+        [("Cedente/prestatore", &page.supplier), ("Cessionario/committente", &page.buyer)];
     for (role, lines) in parties {
         out.push_str(&format!("<section class=\"party\"><h2>{role}</h2>"));
         for line in lines {

@@ -113,9 +113,7 @@ impl Truth {
             Some(value) => match value.try_into().map(u32::from_be_bytes) {
                 Ok(found) if found <= FORMAT => Ok(()),
                 Ok(found) => Err(StoreError::Newer { path, found, known: FORMAT }),
-                Err(_) => {
-                    Err(StoreError::Damaged { path, detail: "its format number".to_owned() })
-                }
+                Err(_) => Err(StoreError::Damaged { path, detail: "its format number".to_owned() }),
             },
         }
     }
@@ -167,7 +165,9 @@ impl Store for Truth {
         }
         guarded(&self.path(), || {
             let found = self.table(table).range(from..to).next_back();
-            found.map(|guard| Ok(guard.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec()))?)).transpose()
+            found
+                .map(|guard| Ok(guard.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec()))?))
+                .transpose()
         })
     }
 

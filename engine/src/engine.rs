@@ -147,7 +147,7 @@ impl Engine {
                 self.missed.retain(|(missed, _, _)| *missed != session);
             }
             Input::Committed { commit } => self.committed(commit),
-            Input::CommitFailed { error } => self.commit_failed(error.to_string()),
+            Input::CommitFailed { error } => self.commit_failed(&error.to_string()),
             Input::StoreReady => self.store_ready(),
             Input::Path { session, primary } => {
                 self.on(session, |s| s.primary = primary);
@@ -395,20 +395,20 @@ impl Engine {
         }
     }
 
-    fn commit_failed(&mut self, why: String) {
+    fn commit_failed(&mut self, why: &str) {
         for pending in std::mem::take(&mut self.commits) {
             if let Some(session) = pending.from {
                 self.missed.insert((session, pending.tenant, pending.log));
             }
             if let Some(ticket) = pending.said {
-                let why = AppendError::Store(why.clone());
+                let why = AppendError::Store(why.to_owned());
                 self.effects.push_back(Effect::Refused { ticket, why });
             }
         }
         for space in self.spaces.values_mut() {
             space.logs.values_mut().for_each(Log::roll_back);
         }
-        self.stuck = Some(why);
+        self.stuck = Some(why.to_owned());
     }
 
     fn store_ready(&mut self) {

@@ -2,7 +2,7 @@
 //! sent to it, and what it should be sent next.
 //!
 //! A session decides nothing about the truth; [`crate::engine`] does, and asks the session
-//! for the next run to send. The rule of sending is in [`Session::next`]: to a primary
+//! for the next run to send. The rule of sending is in [`Session::next_run`]: to a primary
 //! session push whatever the peer lacks, portals' logs first; to a standby nothing but what
 //! it asked for.
 
@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// The next run to send, if one may be sent now: (what, after which bundle).
-    pub fn next(&mut self) -> Option<(Due, Seq)> {
+    pub fn next_run(&mut self) -> Option<(Due, Seq)> {
         if self.sending.is_some()
             || !self.greeted
             || self.flight_bytes >= limits::SESSION_IN_FLIGHT_BYTES_MAX
@@ -184,7 +184,7 @@ impl Session {
         Some((due, after))
     }
 
-    /// The host sent what [`Session::next`] chose, up to `upto`; `tip` is our durable tip
+    /// The host sent what [`Session::next_run`] chose, up to `upto`; `tip` is our durable tip
     /// and `large` tells that the run's bundle has a large blob.
     pub fn sent(&mut self, upto: Seq, bytes: usize, tip: Seq, large: bool) {
         let Some(due) = self.sending.take() else { return };
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    /// What [`Session::next`] chose cannot be read from the store now.
+    /// What [`Session::next_run`] chose cannot be read from the store now.
     pub fn unsent(&mut self) {
         if let Some(due) = self.sending.take() {
             self.due.remove(&due);
@@ -211,7 +211,7 @@ impl Session {
         }
     }
 
-    /// What [`Session::next`] chose and the host has not sent yet.
+    /// What [`Session::next_run`] chose and the host has not sent yet.
     #[must_use]
     pub fn sending(&self) -> Option<Due> {
         self.sending

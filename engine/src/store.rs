@@ -94,6 +94,9 @@ impl Batch {
 /// Called with each key and value of a scan, in key order; `Break` ends the scan.
 pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Ordered, atomic, durable bytes. See the module's header for the contract.
 pub trait Store: Send + Sync {
     /// The value at `key`.
@@ -118,12 +121,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`]
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError>;
 
     /// Applies all writes or none. Visible at once, durable after the next [`Store::barrier`].
     ///

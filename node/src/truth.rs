@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::store::{Batch, Store, StoreError, Table, Visitor};
+use engine::store::{Batch, Row, Store, StoreError, Table, Visitor};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
 /// The format this program writes. A store with a greater number is left alone.
@@ -154,12 +154,7 @@ impl Store for Truth {
         })
     }
 
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
         if from >= to {
             return Ok(None);
         }

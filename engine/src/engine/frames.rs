@@ -97,7 +97,7 @@ impl Engine {
 
     /// Asks the host for the session's next run, if one may be sent.
     pub(super) fn pump(&mut self, id: SessionId) {
-        let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next) else {
+        let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next_run) else {
             return;
         };
         let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));

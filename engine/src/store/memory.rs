@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Batch, Store, StoreError, Table, Visitor, Write};
+use super::{Batch, Row, Store, StoreError, Table, Visitor, Write};
 
 type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -110,12 +110,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn last(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
         if from >= to {
             return Ok(None);
         }

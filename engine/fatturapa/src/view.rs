@@ -248,7 +248,7 @@ fn lines(file: &InvoiceFile, invoice: &Invoice) -> Section {
                 description,
                 line.quantity.map(plain).unwrap_or_default(),
                 line.unit.clone().unwrap_or_default(),
-                line.unit_price.map(plain).unwrap_or_default(),
+                line.unit_price.map(money).unwrap_or_default(),
                 discounts.join(" "),
                 format!("{rate} {nature}").trim().to_owned(),
                 money(line.total),

@@ -93,7 +93,7 @@ fn kind(body: &Body<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// 00460. A correction (DatiFatturaRettificata) is free of the bound by law (art. 21-bis DPR 633/72);
+/// Code 00460. A correction (DatiFatturaRettificata) is free of the bound by law (art. 21-bis DPR 633/72);
 /// amounts in another currency cannot be compared with it here.
 fn simplified_limit(body: &Body<'_>, findings: &mut Findings<'_>) {
     let Some(rule) = findings.rule("00460") else { return };
@@ -112,7 +112,7 @@ fn simplified_limit(body: &Body<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// 00404 and 00409: an invoice that exists already, in the register or in this file.
+/// Codes 00404 and 00409: an invoice that exists already, in the register or in this file.
 pub(super) fn twins(file: &InvoiceFile, findings: &mut Findings<'_>, register: &dyn Register) {
     let mut seen: BTreeMap<InvoiceKey, usize> = BTreeMap::new();
     for (place, invoice) in file.bodies.iter().enumerate() {

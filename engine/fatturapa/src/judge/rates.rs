@@ -122,7 +122,7 @@ fn withheld(body: &Body<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// 00419 for a rate without summary, 00443 for a summary whose rate nothing uses.
+/// Code 00419 for a rate without summary, 00443 for a summary whose rate nothing uses.
 fn rates_answer(used: &[&Row<'_>], summary: &[Row<'_>], findings: &mut Findings<'_>) {
     let mut told = Vec::new();
     for row in used {
@@ -142,7 +142,7 @@ fn rates_answer(used: &[&Row<'_>], summary: &[Row<'_>], findings: &mut Findings<
     }
 }
 
-/// 00444, both ways, among rows at zero that state a Natura; a row that states none has its own code.
+/// Code 00444, both ways, among rows at zero that state a Natura; a row that states none has its own code.
 fn natures_answer(used: &[&Row<'_>], summary: &[Row<'_>], findings: &mut Findings<'_>) {
     let zero = |row: &Row<'_>| row.rate.is_some_and(|rate| rate.is_zero());
     let uses_none = used.iter().any(|row| zero(row) && row.nature.is_none());

@@ -88,7 +88,7 @@ fn taxes(body: &Body<'_>, findings: &mut Findings<'_>) {
     }
 }
 
-/// 00422. Rows belong together by rate, and at zero by Natura too; where a row at zero states no Natura
+/// Code 00422. Rows belong together by rate, and at zero by Natura too; where a row at zero states no Natura
 /// (00400, 00413, 00429) all rows at zero are taken together, so that one fault is told once.
 fn taxable(body: &Body<'_>, findings: &mut Findings<'_>) {
     let Some(rule) = findings.rule("00422") else { return };

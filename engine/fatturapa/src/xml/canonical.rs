@@ -280,7 +280,9 @@ mod tests {
         let source = "<a xmlns='u' xmlns:s='v'><b>1<s:c/>2</b></a>";
         let part = source.find("<b>").unwrap()..source.find("</a>").unwrap();
         let hole = source.find("<s:c/>").unwrap();
-        let inclusive = canonical(source, &part, &[hole..hole + 6], &Mode::Inclusive).unwrap();
+        let inclusive =
+            canonical(source, &part, std::slice::from_ref(&(hole..hole + 6)), &Mode::Inclusive)
+                .unwrap();
         assert_eq!(inclusive, b"<b xmlns=\"u\" xmlns:s=\"v\">12</b>");
     }
 }

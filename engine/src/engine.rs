@@ -310,7 +310,7 @@ impl Engine {
         let signature = self.config.signer.sign(&stored.hash.0);
         log::sign(&mut stored, &signature);
         let fresh = Fresh { seq, stored, body };
-        self.commit(tenant, log, vec![fresh], batch, Some(ticket), None);
+        self.commit(tenant, log, &[fresh], batch, Some(ticket), None);
         Ok(())
     }
 
@@ -319,13 +319,13 @@ impl Engine {
         &mut self,
         tenant: VatNumber,
         log: LogId,
-        fresh: Vec<Fresh>,
+        fresh: &[Fresh],
         mut batch: Batch,
         said: Option<Ticket>,
         from: Option<SessionId>,
     ) {
         let Some(space) = self.spaces.get_mut(&tenant) else { return };
-        for bundle in &fresh {
+        for bundle in fresh {
             space.position += 1;
             archive::put_bundle(
                 &mut batch,

@@ -159,10 +159,11 @@ impl Store for Truth {
             return Ok(None);
         }
         guarded(&self.path(), || {
-            let found = self.table(table).range(from..to).next_back();
-            found
-                .map(|guard| Ok(guard.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec()))?))
-                .transpose()
+            let Some(found) = self.table(table).range(from..to).next_back() else {
+                return Ok(None);
+            };
+            let (key, value) = found.into_inner()?;
+            Ok(Some((key.to_vec(), value.to_vec())))
         })
     }
 

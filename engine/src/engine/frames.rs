@@ -348,7 +348,7 @@ impl Engine {
         let large: Vec<_> =
             fresh.iter().flat_map(|bundle| bundle.body.large_blobs().cloned()).collect();
         if large.is_empty() {
-            return self.accept(Some(id), tenant, log, fresh);
+            return self.accept(Some(id), tenant, log, &fresh);
         }
         // The sender cuts runs so that such a bundle is alone; if it did not, what came
         // before it is taken and the rest is asked for again.
@@ -365,18 +365,12 @@ impl Engine {
         }
     }
 
-    fn accept(
-        &mut self,
-        from: Option<SessionId>,
-        tenant: VatNumber,
-        log: LogId,
-        fresh: Vec<Fresh>,
-    ) {
-        for bundle in &fresh {
+    fn accept(&mut self, from: Option<SessionId>, tenant: VatNumber, log: LogId, fresh: &[Fresh]) {
+        for bundle in fresh {
             self.learn(tenant, &bundle.body);
         }
         if let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) {
-            for bundle in &fresh {
+            for bundle in fresh {
                 entry.advance((bundle.seq, bundle.stored.hash));
             }
         }
@@ -402,7 +396,7 @@ impl Engine {
             staged.asked = staged.asked.saturating_sub(1);
             let mut batch = Batch::default();
             archive::put_chunk(&mut batch, tenant, &chunk.blob, chunk.index, &chunk.bytes);
-            self.commit(tenant, log, Vec::new(), batch, None, None);
+            self.commit(tenant, log, &[], batch, None, None);
         }
         self.ask_chunks(id, tenant, log);
         Ok(())
@@ -416,7 +410,7 @@ impl Engine {
             if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
                 // Another session may have brought the bundle meanwhile.
                 if staged.fresh.seq == self.pending(tenant, &log) + 1 {
-                    self.accept(Some(id), tenant, log, vec![staged.fresh]);
+                    self.accept(Some(id), tenant, log, &[staged.fresh]);
                 }
             }
             return;

@@ -7,7 +7,7 @@ use engine::{
     bundle::Item,
     effect::{Effect, Input, Ticket},
     grant::Revocation,
-    route::{AttemptId, Failure, RouteAction, SessionId},
+    route::{AttemptId, Failure, RouteAction, Routes, SessionId},
 };
 use tokio::task::spawn_blocking;
 
@@ -78,7 +78,7 @@ impl Host {
         loop {
             if let Some(effect) = self.engine.poll() {
                 self.carry_out(effect);
-            } else if let Some(action) = self.routes.as_mut().and_then(|routes| routes.poll()) {
+            } else if let Some(action) = self.routes.as_mut().and_then(Routes::poll) {
                 self.steer(action);
             } else {
                 break;

@@ -1,5 +1,7 @@
 //! Checks or shows one file: `mostra FILE check|json|text|html|pdf > OUT`. A thin shell over the library.
 
+#![allow(clippy::disallowed_methods, reason = "an example is a host: it reads files and clocks")]
+
 use std::io::Write as _;
 
 use fatturapa::check::{Context, check_bytes};

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::date::Date;
-use crate::id::{PecAddress, RecipientCode, SdiFileName, TaxCode, VatNumber};
+use crate::id::{RecipientCode, SdiFileName, TaxCode, VatNumber};
 
 pub use self::read::{ReadError, attachment, read, read_tree};
 
@@ -32,8 +32,8 @@ pub struct InvoiceFile {
     pub progressive: String,
     /// Recipient code (1.1.4).
     pub recipient: RecipientCode,
-    /// PEC of the recipient (1.1.6).
-    pub recipient_pec: Option<PecAddress>,
+    /// PEC of the recipient (1.1.6) as written: the schema admits more than [`crate::id::PecAddress`].
+    pub recipient_pec: Option<String>,
     /// Seller (1.2).
     pub supplier: Party,
     /// Tax representative of the seller (1.3).

@@ -34,8 +34,9 @@ pub const BER_DEPTH_MAX: usize = 32;
 /// ASN.1 values read in one envelope, so that a file of empty values costs no more than a real one.
 pub const BER_VALUES_MAX: usize = 100_000;
 
-/// Bodies of one batch that are turned into records: 5 MB hold some 5,000 of the smallest.
-pub const BODIES_MAX: usize = 8_000;
+/// Bodies of one batch that are turned into records: the smallest that the schema accepts has some 480
+/// bytes, so 5 MB hold fewer than 11,000.
+pub const BODIES_MAX: usize = 11_000;
 
 /// Format errors after which the SdI stops and adds 00201 (RULES.md section 2).
 pub const FORMAT_ERRORS_MAX: usize = 50;

@@ -7,7 +7,7 @@ use fatturapa::Date;
 use fatturapa::check::{Context, Xsd, check_bytes};
 
 fn context() -> Context<'static> {
-    Context::received(Date::new(2026, 11, 24).unwrap())
+    Context::received(Date::new(2026, 11, 24).expect("a day that exists"))
 }
 
 #[test]

@@ -9,7 +9,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 fn check(name: &str, bytes: &[u8]) -> Report {
-    check_bytes(name, bytes, &Context::received(Date::new(2026, 11, 24).unwrap()))
+    check_bytes(
+        name,
+        bytes,
+        &Context::received(Date::new(2026, 11, 24).expect("a day that exists")),
+    )
 }
 
 /// Everything the crate does with a file of a stranger.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::date::Date;
 use crate::envelope::{self, EnvelopeError};
-use crate::id::{PecAddress, RecipientCode, SdiFileName};
+use crate::id::{RecipientCode, SdiFileName};
 use crate::limits;
 use crate::xml::{self, Element, Tree, XmlError};
 
@@ -126,9 +126,6 @@ pub fn read_tree(file_name: &str, tree: &Tree<'_>) -> Result<InvoiceFile, ReadEr
     }
     let format = need(transmission, "FormatoTrasmissione")?;
     let recipient = need(transmission, "CodiceDestinatario")?;
-    let pec = transmission
-        .child("PECDestinatario")
-        .map(|pec| PecAddress::parse(pec.text().trim()).map_err(|_| wrong(pec, "a PEC address")));
     let representative = |of: Element<'_>| of.child("RappresentanteFiscale").map(party).transpose();
     let buyer_data =
         if is_simplified { buyer.child("AltriDatiIdentificativi") } else { Some(buyer) };
@@ -148,7 +145,7 @@ pub fn read_tree(file_name: &str, tree: &Tree<'_>) -> Result<InvoiceFile, ReadEr
         progressive: text(transmission, "ProgressivoInvio"),
         recipient: RecipientCode::parse(recipient.text().trim())
             .map_err(|_| wrong(recipient, "a recipient code of 6 or 7 characters"))?,
-        recipient_pec: pec.transpose()?,
+        recipient_pec: optional(transmission, "PECDestinatario"),
         supplier: party(supplier)?,
         supplier_representative: representative(if is_simplified { supplier } else { header })?,
         buyer: party(buyer)?,

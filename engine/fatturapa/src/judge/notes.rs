@@ -9,6 +9,16 @@ pub(super) fn judge(body: &Body<'_>, findings: &mut Findings<'_>) {
     total(body, findings);
     stamp_duty(body, findings);
     payments(body, findings);
+    if let Some(pec) = body.file.recipient_pec.as_deref()
+        && body.place == 0
+        && crate::id::PecAddress::parse(pec).is_err()
+    {
+        findings.advise(
+            super::header(body.file, "DatiTrasmissione/PECDestinatario"),
+            format!("«{pec}» non sembra un indirizzo PEC."),
+            "Controllare la PEC del cliente: la fattura non gli arriverebbe.",
+        );
+    }
     if body.place == 0
         && body.file.format == Format::FPA12
         && !body.file.in_cms

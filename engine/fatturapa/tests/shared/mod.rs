@@ -1,6 +1,9 @@
 //! The shared cases: where they are and what is expected of each. They are test data and stay outside
 //! of the repository.
 
+#![allow(clippy::disallowed_methods, reason = "tests read the cases; the crate itself never does")]
+#![allow(dead_code, reason = "each test uses a part of this")]
+
 use std::path::{Path, PathBuf};
 
 /// The folder of the cases, from `STAFFETTA_FATTURAPA`, or beside the workspace.

@@ -58,9 +58,8 @@ fn relay(shared: &Arc<Shared>, client: TcpStream) {
     if !wait_while_silent(shared) {
         return reset(&client);
     }
-    let server = match TcpStream::connect_timeout(&shared.target, CONNECT_TIMEOUT) {
-        Ok(server) => server,
-        Err(_) => return reset(&client),
+    let Ok(server) = TcpStream::connect_timeout(&shared.target, CONNECT_TIMEOUT) else {
+        return reset(&client);
     };
     let (client, server) = (Arc::new(client), Arc::new(server));
     for socket in [&client, &server] {

@@ -2,11 +2,11 @@
 
 mod shared;
 
+use fatturapa::Date;
 use fatturapa::check::{Context, Report, check_bytes};
 use fatturapa::signature::{Form, Trust};
-use fatturapa::{Date, date};
 
-fn check(bytes: &[u8], trust: Trust<'_>, day: date::Date) -> Report {
+fn check(bytes: &[u8], trust: Trust<'_>, day: Date) -> Report {
     check_bytes("x.xml", bytes, &Context { trust, ..Context::received(day) })
 }
 

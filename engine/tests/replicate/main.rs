@@ -1,4 +1,5 @@
 //! Stories of replicas: two portals, a node, an invoice, and what goes wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod world;
 

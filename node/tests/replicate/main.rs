@@ -1,5 +1,6 @@
 //! Two portals and a node as real hosts: real certificates, QUIC and TCP on loopback, real
 //! stores on disk.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::{
     collections::BTreeMap,

@@ -126,7 +126,6 @@ fn wait_until_ready(store: &dyn Store, inbox: &Receiver<(CommitId, Batch)>) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
 
     use engine::store::memory::MemoryStore;
 
@@ -141,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_reported_survives_a_crash_and_a_full_disk_resumes() {
         let store = Arc::new(MemoryStore::new());
-        let (sender, reports) = mpsc::channel();
+        let (sender, reports) = channel();
         let committer = Committer::start(Arc::clone(&store) as Arc<dyn Store>, move |report| {
             sender.send(report).unwrap();
         });

@@ -138,7 +138,7 @@ impl Report {
 #[must_use]
 pub fn check_bytes(name: &str, bytes: &[u8], context: &Context<'_>) -> Report {
     let mut run = Run {
-        findings: Findings { table: context.table, list: Vec::new() },
+        findings: Findings::new(context.table),
         kind: Kind::Unknown,
         xsd: Xsd::Invalid,
         signatures: Vec::new(),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::date::Date;
 use crate::invoice::{Invoice, InvoiceFile};
+use crate::limits;
 
 pub use self::table::{EMBEDDED, Rule, Table, TableError};
 
@@ -88,7 +89,7 @@ pub fn judge(
     table: &Table,
     register: &dyn Register,
 ) -> Vec<Finding> {
-    let mut findings = Findings { table, list: Vec::new() };
+    let mut findings = Findings::new(table);
     parties::judge(file, &mut findings);
     for (place, invoice) in file.bodies.iter().enumerate() {
         let body = Body { file, invoice, place };
@@ -158,9 +159,15 @@ fn header(file: &InvoiceFile, rest: &str) -> String {
 pub(crate) struct Findings<'t> {
     pub(crate) table: &'t Table,
     pub(crate) list: Vec<Finding>,
+    /// How many were told of each code.
+    told: Vec<(String, usize)>,
 }
 
 impl<'t> Findings<'t> {
+    pub(crate) const fn new(table: &'t Table) -> Self {
+        Self { table, list: Vec::new(), told: Vec::new() }
+    }
+
     fn rule(&self, code: &str) -> Option<&'t Rule> {
         self.table.rule(code)
     }
@@ -175,6 +182,11 @@ impl<'t> Findings<'t> {
         expected: Option<String>,
     ) {
         let Some(rule) = self.table.rule(code) else { return };
+        match self.told.iter_mut().find(|(own, _)| own == code) {
+            Some((_, count)) if *count >= limits::FINDINGS_PER_CODE_MAX => return,
+            Some((_, count)) => *count += 1,
+            None => self.told.push((rule.code.clone(), 1)),
+        }
         let sentence = if detail.is_empty() {
             rule.sentence.clone()
         } else {

@@ -41,5 +41,9 @@ pub const BODIES_MAX: usize = 11_000;
 /// Format errors after which the SdI stops and adds 00201 (RULES.md section 2).
 pub const FORMAT_ERRORS_MAX: usize = 50;
 
+/// Findings told for one code in one file: nobody reads more, and a hostile batch could ask for as many
+/// as it has rows.
+pub const FINDINGS_PER_CODE_MAX: usize = 500;
+
 const _: () = assert!(FILE_BYTES_MAX < OPEN_BYTES_MAX);
 const _: () = assert!(XML_ELEMENTS_MAX as usize >= FILE_BYTES_MAX / 20);

@@ -135,7 +135,11 @@ impl Parser<'_> {
     }
 
     fn choice(&mut self) -> Option<Node> {
-        let mut branches = vec![self.sequence()?];
+        let first = self.sequence()?;
+        if self.peek() != Some('|') {
+            return Some(first);
+        }
+        let mut branches = vec![first];
         while self.peek() == Some('|') {
             self.take();
             branches.push(self.sequence()?);
@@ -149,7 +153,8 @@ impl Parser<'_> {
             let atom = self.atom()?;
             nodes.push(self.quantified(atom)?);
         }
-        Some(Node::Sequence(nodes))
+        // Most patterns are one class with a count: without wrapping they match in one loop.
+        if nodes.len() == 1 { nodes.pop() } else { Some(Node::Sequence(nodes)) }
     }
 
     fn quantified(&mut self, atom: Node) -> Option<Node> {

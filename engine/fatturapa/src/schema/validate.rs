@@ -157,6 +157,22 @@ impl<'s, 't> Run<'s, 't> {
         place: &mut usize,
     ) -> Result<(), Wanted> {
         let mut count = 0;
+        // The commonest case, without asking twice for the name.
+        if let Term::Element(declaration) = &particle.term {
+            while count < particle.max && !self.is_full() {
+                match children.get(*place).filter(|next| is_named(declaration, **next)) {
+                    Some(next) => self.element(*next, declaration),
+                    None => break,
+                }
+                *place += 1;
+                count += 1;
+            }
+            return if count < particle.min && !self.is_full() {
+                Err(vec![declaration.name.to_string()])
+            } else {
+                Ok(())
+            };
+        }
         while count < particle.max {
             if self.is_full() {
                 *place = children.len();

@@ -68,13 +68,25 @@ pub(crate) const fn is_char(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
-/// Position of the first character that XML does not admit.
+/// Position of the first character that XML does not admit. Looks at blocks of bytes, which the compiler
+/// turns into vector code, and at single characters only in a block that may hold one.
 pub(crate) fn forbidden(text: &str) -> Option<usize> {
-    let control = |b: u8| b < 0x20 && !is_space(b);
-    if let Some(at) = text.bytes().position(control) {
-        return Some(at);
+    let bytes = text.as_bytes();
+    // U+FFFE and U+FFFF begin with the byte EF in UTF-8, and nothing of Latin-1 does.
+    let suspect = |b: u8| (b < 0x20 && !is_space(b)) || b == 0xEF;
+    for (block, part) in bytes.chunks(64).enumerate() {
+        if !part.iter().fold(false, |found, b| found | suspect(*b)) {
+            continue;
+        }
+        for (at, b) in part.iter().enumerate() {
+            let at = block * 64 + at;
+            let is_last = matches!(bytes.get(at..at + 3), Some([0xEF, 0xBF, 0xBE | 0xBF]));
+            if (*b != 0xEF && suspect(*b)) || is_last {
+                return Some(at);
+            }
+        }
     }
-    text.find(['\u{FFFE}', '\u{FFFF}'])
+    None
 }
 
 /// The character of a reference, given what stands between `&` and `;`.

@@ -83,6 +83,7 @@ pub struct HostHandle {
     orders: mpsc::UnboundedSender<Event>,
     fresh: watch::Receiver<BTreeMap<VatNumber, u64>>,
     peer: PeerId,
+    log: LogId,
 }
 
 /// What a host holds and whom it talks to, at one moment.
@@ -258,7 +259,8 @@ impl Host {
             start: Instant::now(),
         };
         tokio::spawn(host.run(orders_in, inbox, frames_in));
-        Ok(HostHandle { orders, fresh: fresh_out, peer })
+        let log = LogId::derive(&peer, &incarnation);
+        Ok(HostHandle { orders, fresh: fresh_out, peer, log })
     }
 
     async fn run(
@@ -403,6 +405,12 @@ impl HostHandle {
     #[must_use]
     pub fn fresh(&self) -> watch::Receiver<BTreeMap<VatNumber, u64>> {
         self.fresh.clone()
+    }
+
+    /// The log in which this start writes: the actor of every change it makes.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
     }
 
     /// This identity's name.

@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod committer;
+pub mod config;
 pub mod host;
+pub mod intake;
+pub mod spool;
 pub mod transport;
 pub mod truth;

@@ -6,8 +6,18 @@
 
 pub mod committer;
 pub mod config;
+pub mod control;
 pub mod host;
 pub mod intake;
+pub mod service;
 pub mod spool;
+pub mod status;
 pub mod transport;
 pub mod truth;
+
+/// Starts logging to standard error: what `RUST_LOG` says, or what a person should see.
+pub fn logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,quinn=warn,rustls=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

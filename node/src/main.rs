@@ -1,0 +1,161 @@
+//! `staffetta-node`: the service on the customer's company server.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Parser, Subcommand};
+use fatturapa::{
+    Date,
+    check::{Context, check_bytes},
+};
+use node::{
+    config::{self, NodeConfig},
+    control,
+    service::{self, Ask},
+    status::{TenantStatus, to_text},
+};
+
+/// Exit codes: 0 done, 1 `check` found something, 2 wrong usage, 3 bad configuration or
+/// input, 4 the service is not running or could not start.
+#[derive(Parser)]
+#[command(name = "staffetta-node", version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the service until it is told to stop.
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Shows what the running service holds and whom it talks to.
+    Status {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has the running service connect now.
+    Sync {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Shows the commented reference configuration.
+    Config {
+        #[command(subcommand)]
+        show: ConfigCommand,
+    },
+    /// Judges FatturaPA files as the SdI would.
+    Check {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One line of JSON per file.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Prints it.
+    Show,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run { config } => run(&config),
+        Command::Status { config, json } => ask(&config, Ask::Status, json),
+        Command::Sync { config } => ask(&config, Ask::Sync, false),
+        Command::Config { show: ConfigCommand::Show } => {
+            print!("{}", config::DEFAULT);
+            ExitCode::SUCCESS
+        }
+        Command::Check { files, json } => check(&files, json),
+    }
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("staffetta-node: {error}");
+    ExitCode::from(code)
+}
+
+fn run(path: &Path) -> ExitCode {
+    let config = match config::load::<NodeConfig>(path) {
+        Ok(config) => config,
+        Err(error) => return fail(3, &error),
+    };
+    node::logs();
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(4, &error),
+        };
+    match runtime.block_on(service::run(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(4, &error),
+    }
+}
+
+fn ask(path: &Path, question: Ask, json: bool) -> ExitCode {
+    let config = match config::load::<NodeConfig>(path) {
+        Ok(config) => config,
+        Err(error) => return fail(3, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(4, &error),
+    };
+    let answer = match runtime.block_on(control::ask(&config.data, question)) {
+        Ok(answer) => answer,
+        Err(error) => return fail(4, &error),
+    };
+    if json {
+        println!("{answer}");
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_value::<Vec<TenantStatus>>(answer["tenants"].clone()) {
+        Ok(tenants) => print!("{}", to_text(&tenants)),
+        Err(error) => return fail(4, &error),
+    }
+    ExitCode::SUCCESS
+}
+
+fn check(files: &[PathBuf], json: bool) -> ExitCode {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |s| s.as_secs());
+    let Some(today) = i64::try_from(seconds).ok().and_then(Date::italian) else {
+        return fail(4, &"the clock of this machine is wrong");
+    };
+    let mut code = ExitCode::SUCCESS;
+    for path in files {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                code = fail(3, &format!("cannot read {}: {error}", path.display()));
+                continue;
+            }
+        };
+        let report = check_bytes(&path.display().to_string(), &bytes, &Context::received(today));
+        if json {
+            println!("{}", report.to_json());
+        } else {
+            println!("{}", report.to_text());
+        }
+        if !report.is_accepted() && code == ExitCode::SUCCESS {
+            code = ExitCode::from(1);
+        }
+    }
+    code
+}

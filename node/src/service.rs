@@ -1,0 +1,199 @@
+//! A node at work: for each P.IVA a store, a host and a spool, and one door for questions.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use engine::{
+    grant::Role,
+    id::{PeerId, VatNumber},
+    route::Mode,
+    store::{Store, StoreError},
+};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use crate::{
+    config::{NodeConfig, TenantConfig},
+    control::{self, Question},
+    host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
+    spool::Spool,
+    status::{TenantStatus, tenant_status},
+    transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
+    truth::{Truth, TruthOptions},
+};
+
+/// What a node can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// How are you?
+    Status,
+    /// Connect now.
+    Sync,
+}
+
+struct Served {
+    vat: VatNumber,
+    host: HostHandle,
+    spool: PathBuf,
+    not_after: u64,
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Nothing to do.
+    #[error("the configuration names no {0}: add at least one")]
+    Nothing(&'static str),
+    /// A certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The truth.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The host.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A folder or socket.
+    #[error("cannot use {what}: {error}")]
+    Io {
+        /// What.
+        what: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+/// Names what an I/O error was about.
+pub fn io_error<'a>(what: impl ToString + 'a) -> impl FnOnce(std::io::Error) -> ServiceError + 'a {
+    move |error| ServiceError::Io { what: what.to_string(), error }
+}
+
+/// Runs until the process is told to stop.
+///
+/// # Errors
+/// [`ServiceError`] when it cannot start.
+pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
+    if config.tenants.is_empty() {
+        return Err(ServiceError::Nothing("[[tenant]]"));
+    }
+    if config.portals.is_empty() {
+        return Err(ServiceError::Nothing("[[portal]]"));
+    }
+    fs::create_dir_all(&config.data).map_err(io_error(config.data.display()))?;
+    let mut served = Vec::new();
+    let mut spools = JoinSet::new();
+    for tenant in &config.tenants {
+        let (one, spool) = serve(config, tenant)?;
+        served.push(one);
+        spools.spawn(spool.run());
+    }
+    let data = config.data.display().to_string();
+    let questions = control::listen(&config.data).await.map_err(io_error(data))?;
+    tracing::info!(tenants = served.len(), "node is at work");
+    tokio::select! {
+        () = answer(config, &served, questions) => {}
+        () = stopped() => tracing::info!("node stops"),
+    }
+    Ok(())
+}
+
+fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), ServiceError> {
+    let identity = Identity::load(&tenant.cert, &tenant.key)?;
+    let dir = config.data.join(tenant.vat.to_string());
+    let store: Arc<dyn Store> = Arc::new(Truth::open(&dir.join("truth"), TruthOptions::default())?);
+    let portals: Vec<PeerId> = config.portals.iter().map(|portal| portal.pin).collect();
+    let pins = PinSet::new(portals.iter().map(|peer| (*peer, None)).collect());
+    let lines = bind(config.lines.iter().map(|line| SocketAddr::new(line.address, 0)))?;
+    let host = Host::start(HostConfig {
+        identity: identity.clone(),
+        role: Role::Node,
+        tenant: Some(tenant.vat),
+        portals,
+        dial: config
+            .portals
+            .iter()
+            .map(|p| PortalAddress { peer: p.pin, addresses: p.addresses.clone() })
+            .collect(),
+        mode: if config.sync.period().is_some() { Mode::Periodic } else { Mode::Live },
+        period: config.sync.period(),
+        pins: pins.clone(),
+        dialer: Some(Dialer::new(identity.clone(), pins, lines)),
+        store: Arc::clone(&store),
+    })?;
+    let cursor = dir.join("in.position");
+    let spool = Spool::open(tenant.vat, &tenant.spool, cursor, host.clone(), store)
+        .map_err(io_error(tenant.spool.display()))?;
+    let served = Served {
+        vat: tenant.vat,
+        host,
+        spool: tenant.spool.clone(),
+        not_after: identity.not_after(),
+    };
+    Ok((served, spool))
+}
+
+/// One endpoint per line, or one on an address the system chooses.
+///
+/// # Errors
+/// [`ServiceError::Io`] names the address.
+pub fn bind(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<Vec<Endpoint>, ServiceError> {
+    let mut addresses: Vec<_> = addresses.into_iter().collect();
+    if addresses.is_empty() {
+        addresses.push(SocketAddr::from(([0, 0, 0, 0], 0)));
+    }
+    addresses
+        .into_iter()
+        .map(|address| Endpoint::bind(address).map_err(io_error(format!("line {address}"))))
+        .collect()
+}
+
+async fn answer(
+    config: &NodeConfig,
+    served: &[Served],
+    mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
+) {
+    let portals: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
+    while let Some((ask, reply)) = questions.recv().await {
+        if ask == Ask::Sync {
+            served.iter().for_each(|one| one.host.sync_now());
+        }
+        let mut tenants: Vec<TenantStatus> = Vec::new();
+        for one in served {
+            let view = one.host.view().await;
+            let waiting = fs::read_dir(one.spool.join("out")).map_or(0, Iterator::count);
+            let days = days_left(one.not_after);
+            tenants.push(tenant_status(&view, one.vat, &portals, days, waiting));
+        }
+        let _ = reply.send(serde_json::json!({ "tenants": tenants }));
+    }
+}
+
+/// Whole days until `not_after`, seconds since 1970.
+#[must_use]
+pub fn days_left(not_after: u64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    (i64::try_from(not_after).unwrap_or(i64::MAX) - i64::try_from(now).unwrap_or(0)) / 86_400
+}
+
+/// Resolves when the process is told to stop: Ctrl-C, or SIGTERM.
+pub async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,181 @@
+//! The one file of the truth, and what redb says about it in our words.
+//!
+//! redb promises not to panic only on files it wrote; a disk may return others. So every call
+//! into it goes through [`guarded`], and a panic comes back as [`StoreError::Damaged`].
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use engine::store::{StoreError, Table};
+use redb::{
+    Builder, Database, ReadableDatabase as _, TableDefinition, TableError, backends::FileBackend,
+};
+
+use super::{Durable, TruthOptions, layer::Layer};
+
+/// The format this program writes. A store with a greater number is left alone.
+pub(super) const FORMAT: u32 = 1;
+const FILE: &str = "truth.redb";
+/// What the store knows about itself, apart from the engine's tables.
+const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
+const FORMAT_KEY: &str = "format";
+
+/// A table of the truth in the file.
+pub(super) fn rows(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(match table {
+        Table::Bundles => "bundles",
+        Table::Blobs => "blobs",
+        Table::Index => "index",
+        Table::Feed => "feed",
+        Table::Tips => "tips",
+        Table::Authority => "authority",
+        Table::Quarantine => "quarantine",
+        Table::Meta => "meta",
+    })
+}
+
+/// Opens the file in `dir`, or makes both so that only this user can read them.
+pub(super) fn open(dir: &Path, options: &TruthOptions) -> Result<Database, StoreError> {
+    let path = dir.display().to_string();
+    let file = private_file(dir).map_err(|error| io_error(&path, &error))?;
+    guarded(&path, || {
+        let length = file.metadata()?.len();
+        let database = Builder::new()
+            .set_cache_size(options.cache_bytes)
+            .set_check_integrity_on_open(length > 0 && length <= options.check_on_open_bytes_max)
+            .create_with_backend(FileBackend::new(file)?)?;
+        if about(&database)?.is_none() {
+            let writing = database.begin_write()?;
+            for table in Table::ALL {
+                writing.open_table(rows(table))?;
+            }
+            writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
+            writing.commit()?;
+        }
+        Ok(database)
+    })
+    .and_then(|database| match guarded(&path, || about(&database))? {
+        Some(found) if found > FORMAT => {
+            Err(StoreError::Newer { path: path.clone(), found, known: FORMAT })
+        }
+        _ => Ok(database),
+    })
+}
+
+fn about(database: &Database) -> Result<Option<u32>, redb::Error> {
+    match database.begin_read()?.open_table(ABOUT) {
+        Ok(table) => {
+            let format = table.get(FORMAT_KEY)?.map(|found| found.value());
+            Ok(Some(format.unwrap_or(u32::MAX)))
+        }
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a layer in one transaction. When it returns `Ok`, the layer survives loss of power.
+pub(super) fn store(database: &Database, layer: &Layer, how: Durable) -> Result<(), redb::Error> {
+    let mut writing = database.begin_write()?;
+    writing.set_quick_repair(how == Durable::QuickToReopen);
+    for table in Table::ALL {
+        if layer.table(table).is_empty() {
+            continue;
+        }
+        let mut open = writing.open_table(rows(table))?;
+        for (key, row) in layer.table(table) {
+            match row {
+                Some(row) => drop(open.insert(&key[..], &row[..])?),
+                None => drop(open.remove(&key[..])?),
+            }
+        }
+    }
+    Ok(writing.commit()?)
+}
+
+/// Runs a call into redb; its errors, and a panic on damaged files, come back as one of ours.
+pub(super) fn guarded<T>(
+    path: &str,
+    call: impl FnOnce() -> Result<T, redb::Error>,
+) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(named(path, &error)),
+        Err(_) => Err(damaged(path, "the storage engine panicked")),
+    }
+}
+
+pub(super) fn damaged(path: &str, detail: &str) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), detail: detail.to_owned() }
+}
+
+pub(super) fn io_error(path: &str, error: &io::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
+        // The file is shorter than it says it is.
+        io::ErrorKind::UnexpectedEof => damaged(&path, "the file is cut short"),
+        _ => StoreError::Io { path, detail: error.to_string() },
+    }
+}
+
+fn named(path: &str, error: &redb::Error) -> StoreError {
+    match error {
+        redb::Error::Io(error) => io_error(path, error),
+        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
+        redb::Error::PreviousIo
+        | redb::Error::DatabaseClosed
+        | redb::Error::TransactionInProgress => {
+            StoreError::Io { path: path.to_owned(), detail: error.to_string() }
+        }
+        other => damaged(path, &other.to_string()),
+    }
+}
+
+fn private_file(dir: &Path) -> io::Result<File> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    builder.create(dir)?;
+    let file = options.open(dir.join(FILE))?;
+    // A file is there after loss of power only if its folder's entry is.
+    #[cfg(unix)]
+    for folder in [Some(dir), dir.parent()].into_iter().flatten() {
+        if let Ok(folder) = File::open(folder) {
+            folder.sync_all()?;
+        }
+    }
+    Ok(file)
+}
+
+/// Bytes the file takes on disk, which is less than its length: redb grows it ahead of need.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    let Ok(metadata) = fs::metadata(dir.join(FILE)) else { return 0 };
+    #[cfg(unix)]
+    let bytes = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+    #[cfg(not(unix))]
+    let bytes = metadata.len();
+    bytes
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Leaves the store in `dir` as another version of this program would.
+    pub(in super::super) fn set_format(dir: &Path, format: u32) {
+        let database = Database::open(dir.join(FILE)).unwrap();
+        let writing = database.begin_write().unwrap();
+        writing.open_table(ABOUT).unwrap().insert(FORMAT_KEY, format).unwrap();
+        writing.commit().unwrap();
+    }
+}

@@ -11,13 +11,14 @@
 //! ```text
 //! identity -> tls <- pin          who we are, how we speak, whom we admit
 //!              |
-//!        quic     tcp             sockets, one per line, and every default set
+//!        quic     tcp             sockets, one per line, and every default set (congestion: how fast)
 //!          |       |
 //!  quic_lanes     tcp_lanes       frames on streams; frames in segments
 //!           \     /
 //! dial -> connection <- listen <- gate
 //! ```
 
+mod congestion;
 pub mod connection;
 pub mod dial;
 mod frame;

@@ -98,6 +98,51 @@ pub struct LinkSpec {
     pub seed: u64,
 }
 
+impl LinkSpec {
+    /// A clear link from any port of loopback to `target`.
+    #[must_use]
+    pub fn clear(target: SocketAddr) -> Self {
+        let listen = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        Self { listen, target, up: Path::CLEAR, down: Path::CLEAR, seed: 1 }
+    }
+
+    /// Reads one setting as programs take them, `rtt_ms=40`: `rtt_ms`, `jitter_ms`, `loss`,
+    /// `reorder` and `queue_kb` for both directions, `up_kbit` and `down_kbit`, `seed`.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such setting or it is no number.
+    pub fn set(&mut self, setting: &str) -> Result<(), String> {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("{setting} should look like rtt_ms=40"))?;
+        let number: f64 =
+            value.parse().map_err(|_| format!("{value} in {setting} is no number"))?;
+        let apply: fn(&mut Path, f64) = match name {
+            "rtt_ms" => |path, ms| path.delay = Duration::from_secs_f64(ms / 2000.0),
+            "jitter_ms" => |path, ms| path.jitter = Duration::from_secs_f64(ms / 1000.0),
+            "loss" => |path, share| path.loss = share,
+            "reorder" => |path, share| path.reorder = share,
+            "queue_kb" => |path, kb| path.queue_bytes = (kb * 1024.0) as usize,
+            "up_kbit" => {
+                self.up.rate = Some((number * 1e3) as u64);
+                return Ok(());
+            }
+            "down_kbit" => {
+                self.down.rate = Some((number * 1e3) as u64);
+                return Ok(());
+            }
+            "seed" => {
+                self.seed = number as u64;
+                return Ok(());
+            }
+            _ => return Err(format!("there is no setting {name}")),
+        };
+        apply(&mut self.up, number);
+        apply(&mut self.down, number);
+        Ok(())
+    }
+}
+
 /// The position of the switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -1,8 +1,8 @@
 //! What the transport alone carries: a dialler in this process, a portal in another, frames as the
 //! engine sends them, and nothing behind them. Prints one JSON line per run.
 //!
-//! `carry [quic|tcp] [bbr|cubic] [PORT]`: with a port, dials that port of loopback instead of the
-//! portal's own, so that a link (`link`) may stand in between; the portal then listens on PORT + 1.
+//! `carry [quic|tcp] [steady|bbr|cubic] [pings=2000] [frames=100] [frame_kb=512] [rtt_ms=40 ...]`: with a
+//! setting of a link, as `link` takes them, that link stands in between.
 
 use std::{
     error::Error,
@@ -12,35 +12,60 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::link::{Link, LinkSpec};
 use bytes::Bytes;
 use node::transport::{
     Class, Congestion, Dialer, Endpoint, Identity, Limits, Listener, PinSet, Transport, tcp,
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
-const BUNDLE_FRAMES: usize = 100;
-const BUNDLE_FRAME_BYTES: usize = 512 * 1024;
-const PINGS: usize = 2000;
 const PING_BYTES: usize = 100;
 
 type AnyError = Box<dyn Error>;
 
+/// What one run does.
+struct Plan {
+    transport: Transport,
+    congestion: Congestion,
+    pings: usize,
+    frames: usize,
+    frame_bytes: usize,
+    link: Vec<String>,
+}
+
 fn main() -> Result<(), AnyError> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    let transport = if has("tcp") { Transport::Tcp } else { Transport::Quic };
-    let congestion = if has("cubic") { Congestion::Cubic } else { Congestion::Bbr };
-    let port = arguments.iter().find_map(|argument| argument.parse::<u16>().ok());
-    let runtime = tokio::runtime::Runtime::new()?;
-    if has("serve") {
-        runtime.block_on(serve(congestion, port.unwrap_or(0)))
-    } else {
-        runtime.block_on(carry(transport, congestion, port))
+    let mut plan = Plan {
+        transport: Transport::Quic,
+        congestion: Congestion::default(),
+        pings: 2000,
+        frames: 100,
+        frame_bytes: 512 * 1024,
+        link: Vec::new(),
+    };
+    let mut serving = false;
+    for argument in std::env::args().skip(1) {
+        match argument.split_once('=') {
+            Some(("pings", value)) => plan.pings = value.parse()?,
+            Some(("frames", value)) => plan.frames = value.parse()?,
+            Some(("frame_kb", value)) => plan.frame_bytes = value.parse::<usize>()? * 1024,
+            Some(_) => plan.link.push(argument),
+            None => match argument.as_str() {
+                "quic" => plan.transport = Transport::Quic,
+                "tcp" => plan.transport = Transport::Tcp,
+                "steady" => plan.congestion = Congestion::Steady,
+                "bbr" => plan.congestion = Congestion::Bbr,
+                "cubic" => plan.congestion = Congestion::Cubic,
+                "serve" => serving = true,
+                other => return Err(format!("{other} is not understood").into()),
+            },
+        }
     }
+    let runtime = tokio::runtime::Runtime::new()?;
+    if serving { runtime.block_on(serve(plan.congestion)) } else { runtime.block_on(carry(&plan)) }
 }
 
 /// The portal: echoes control, and answers every bundle with eight bytes of control.
-async fn serve(congestion: Congestion, port: u16) -> Result<(), AnyError> {
+async fn serve(congestion: Congestion) -> Result<(), AnyError> {
     let mut lines = std::io::stdin().lines();
     let mut read_pem = || -> Result<String, AnyError> {
         let mut pem = String::new();
@@ -57,7 +82,7 @@ async fn serve(congestion: Congestion, port: u16) -> Result<(), AnyError> {
     let identity = Identity::from_pem(&read_pem()?, &read_pem()?)?;
     let customer = Identity::from_pem(&read_pem()?, &read_pem()?)?;
     let pins = PinSet::new([(customer.peer(), None)].into());
-    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let endpoint = Endpoint::bind_with(local, congestion)?;
     let socket = tcp::listen(endpoint.local())?;
     println!("{}", endpoint.local());
@@ -78,15 +103,16 @@ async fn serve(congestion: Congestion, port: u16) -> Result<(), AnyError> {
     Ok(())
 }
 
-async fn carry(
-    transport: Transport,
-    congestion: Congestion,
-    port: Option<u16>,
-) -> Result<(), AnyError> {
+async fn carry(plan: &Plan) -> Result<(), AnyError> {
+    let Plan { transport, congestion, pings, frames, frame_bytes, .. } = *plan;
     let (portal, customer) = (pems()?, pems()?);
-    let name = if congestion == Congestion::Bbr { "bbr" } else { "cubic" };
+    let name = match congestion {
+        Congestion::Steady => "steady",
+        Congestion::Bbr => "bbr",
+        Congestion::Cubic => "cubic",
+    };
     let mut child = Command::new(std::env::current_exe()?)
-        .args(["serve", name, &port.map_or(0, |port| port + 1).to_string()])
+        .args(["serve", name])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -95,7 +121,14 @@ async fn carry(
     let mut line = String::new();
     BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
     let mut remote: SocketAddr = line.trim().parse()?;
-    remote.set_port(port.unwrap_or(remote.port()));
+    let mut spec = LinkSpec::clear(remote);
+    for setting in &plan.link {
+        spec.set(setting)?;
+    }
+    let link = if plan.link.is_empty() { None } else { Some(Link::start(spec)?) };
+    if let Some(link) = &link {
+        remote = link.local();
+    }
 
     let portal = Identity::from_pem(&portal.0, &portal.1)?.peer();
     let customer = Identity::from_pem(&customer.0, &customer.1)?;
@@ -110,8 +143,8 @@ async fn carry(
     let opened = started.elapsed();
 
     let ping = Bytes::from(vec![7; PING_BYTES]);
-    let mut quiet = Vec::with_capacity(PINGS);
-    for _ in 0..PINGS {
+    let mut quiet = Vec::with_capacity(pings);
+    for _ in 0..pings {
         let sent = Instant::now();
         sender.send(Class::Control, ping.clone()).await?;
         receiver.recv().await.ok_or("closed")??;
@@ -121,15 +154,15 @@ async fn carry(
     let started = Instant::now();
     let bundles = sender.clone();
     let sending = tokio::spawn(async move {
-        let frame = Bytes::from(vec![9; BUNDLE_FRAME_BYTES]);
-        for _ in 0..BUNDLE_FRAMES {
+        let frame = Bytes::from(vec![9; frame_bytes]);
+        for _ in 0..frames {
             bundles.send(Class::Bundles, frame.clone()).await?;
         }
         Ok::<_, node::transport::ConnectionError>(())
     });
     let (mut received, mut busy, mut ping_sent) = (0, Vec::new(), Instant::now());
     sender.send(Class::Control, ping.clone()).await?;
-    while received < BUNDLE_FRAMES {
+    while received < frames {
         let (_, frame) = receiver.recv().await.ok_or("closed")??;
         if frame.len() == PING_BYTES {
             busy.push(ping_sent.elapsed());
@@ -143,14 +176,16 @@ async fn carry(
     sending.await??;
 
     let stats = sender.stats();
+    let overflow = link.as_ref().map_or(0, |link| link.up().overflow_packets);
     println!(
-        "{{\"transport\":\"{transport:?}\",\"congestion\":\"{name}\",\"open_ms\":{:.2},\"ping_p50_us\":{},\"ping_p99_us\":{},\"bulk_mb\":{:.1},\"bulk_s\":{:.3},\"bulk_mb_per_s\":{:.1},\"busy_ping_p50_us\":{},\"busy_ping_p99_us\":{},\"lost_packets\":{},\"sent_datagrams\":{},\"received_datagrams\":{}}}",
+        "{{\"link\":\"{}\",\"transport\":\"{transport:?}\",\"congestion\":\"{name}\",\"open_ms\":{:.2},\"ping_p50_us\":{},\"ping_p99_us\":{},\"bulk_mb\":{:.1},\"bulk_s\":{:.3},\"bulk_mb_per_s\":{:.1},\"busy_ping_p50_us\":{},\"busy_ping_p99_us\":{},\"lost_packets\":{},\"overflow_packets\":{overflow},\"sent_datagrams\":{},\"received_datagrams\":{}}}",
+        plan.link.join(" "),
         opened.as_secs_f64() * 1e3,
         percentile(&mut quiet, 50),
         percentile(&mut quiet, 99),
-        (BUNDLE_FRAMES * BUNDLE_FRAME_BYTES) as f64 / 1e6,
+        (frames * frame_bytes) as f64 / 1e6,
         elapsed.as_secs_f64(),
-        (BUNDLE_FRAMES * BUNDLE_FRAME_BYTES) as f64 / 1e6 / elapsed.as_secs_f64(),
+        (frames * frame_bytes) as f64 / 1e6 / elapsed.as_secs_f64(),
         percentile(&mut busy, 50),
         percentile(&mut busy, 99),
         stats.lost_packets,

@@ -7,9 +7,9 @@
 //! While it runs, lines on its standard input throw the switch: `up`, `silent`, `refusing`, `udp off`,
 //! `udp on`, `traffic`.
 
-use std::{error::Error, io::BufRead, process::ExitCode, time::Duration};
+use std::{error::Error, io::BufRead, process::ExitCode};
 
-use benches::link::{Link, LinkHandle, LinkSpec, Path, Switch, check};
+use benches::link::{Link, LinkHandle, LinkSpec, Switch, check};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,32 +34,10 @@ fn run_check() -> Result<(), Box<dyn Error>> {
 }
 
 fn relay(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let mut spec = LinkSpec {
-        listen: arguments[0].parse()?,
-        target: arguments[1].parse()?,
-        up: Path::CLEAR,
-        down: Path::CLEAR,
-        seed: 1,
-    };
-    for argument in &arguments[2..] {
-        let (name, value) = argument.split_once('=').ok_or("settings look like rtt_ms=40")?;
-        let number: f64 = value.parse()?;
-        match name {
-            "up_kbit" => spec.up.rate = Some((number * 1e3) as u64),
-            "down_kbit" => spec.down.rate = Some((number * 1e3) as u64),
-            "seed" => spec.seed = number as u64,
-            _ => {
-                for path in [&mut spec.up, &mut spec.down] {
-                    match name {
-                        "rtt_ms" => path.delay = Duration::from_secs_f64(number / 2000.0),
-                        "jitter_ms" => path.jitter = Duration::from_secs_f64(number / 1000.0),
-                        "loss" => path.loss = number,
-                        "queue_kb" => path.queue_bytes = (number * 1024.0) as usize,
-                        _ => return Err(format!("there is no setting {name}").into()),
-                    }
-                }
-            }
-        }
+    let mut spec = LinkSpec::clear(arguments[1].parse()?);
+    spec.listen = arguments[0].parse()?;
+    for setting in &arguments[2..] {
+        spec.set(setting)?;
     }
     let link = Link::start(spec)?;
     println!("listening on {}", link.local());

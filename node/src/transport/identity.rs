@@ -103,16 +103,8 @@ impl Identity {
         key_pem: &[u8],
         key: &str,
     ) -> Result<Self, IdentityError> {
-        let not_a_certificate =
-            || IdentityError::NotACertificate { file: cert.into(), cure: CERT_CURE };
-        let chain = CertificateDer::pem_slice_iter(cert_pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| not_a_certificate())?;
-        let leaf = chain.first().ok_or_else(not_a_certificate)?;
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| not_a_certificate())?;
-        let spki =
-            pin::p256_spki(leaf).map_err(|_| IdentityError::NotP256 { file: cert.into() })?;
-        let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
+        let ReadCertificate { chain, spki, not_after, not_after_text } =
+            read_certificate(cert_pem, cert)?;
 
         let private = PrivatePkcs8KeyDer::from_pem_slice(key_pem).map_err(|_| {
             let sec1 = contains(key_pem, b"BEGIN EC PRIVATE KEY");
@@ -130,8 +122,7 @@ impl Identity {
             return Err(IdentityError::Mismatch { key: key.into(), cert: cert.into() });
         }
         if not_after <= unix_seconds() {
-            let date = parsed.validity().not_after.to_string();
-            return Err(IdentityError::Expired { file: cert.into(), date });
+            return Err(IdentityError::Expired { file: cert.into(), date: not_after_text });
         }
 
         let peer = PeerId::of_spki(&spki);
@@ -143,6 +134,38 @@ impl Identity {
         let certified = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, tls_key)));
         Ok(Self { inner: Arc::new(Inner { peer, spki, not_after, signer, random, certified }) })
     }
+}
+
+/// What a portal needs of a customer's certificate (PEM) to admit it: the
+/// SubjectPublicKeyInfo (DER) and the second since 1970 at which it ends.
+///
+/// # Errors
+/// [`IdentityError`] when it is not an ECDSA P-256 certificate; `file` names it there.
+pub fn certificate(cert_pem: &[u8], file: &str) -> Result<(Vec<u8>, u64), IdentityError> {
+    let ReadCertificate { spki, not_after, .. } = read_certificate(cert_pem, file)?;
+    Ok((spki, not_after))
+}
+
+struct ReadCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    spki: Vec<u8>,
+    not_after: u64,
+    not_after_text: String,
+}
+
+fn read_certificate(cert_pem: &[u8], cert: &str) -> Result<ReadCertificate, IdentityError> {
+    let not_a_certificate =
+        || IdentityError::NotACertificate { file: cert.into(), cure: CERT_CURE };
+    let chain = CertificateDer::pem_slice_iter(cert_pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| not_a_certificate())?;
+    let leaf = chain.first().ok_or_else(not_a_certificate)?;
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| not_a_certificate())?;
+    let spki = pin::p256_spki(leaf).map_err(|_| IdentityError::NotP256 { file: cert.into() })?;
+    let end = parsed.validity().not_after;
+    let not_after = u64::try_from(end.timestamp()).unwrap_or_default();
+    let not_after_text = end.to_string();
+    Ok(ReadCertificate { chain, spki, not_after, not_after_text })
 }
 
 impl fmt::Debug for Identity {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod host;
 pub mod intake;
+pub mod mirror;
 pub mod service;
 pub mod spool;
 pub mod status;

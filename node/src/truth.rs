@@ -54,6 +54,9 @@ use self::{
 /// What is applied without a barrier is made durable early beyond this: it is held in memory.
 const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// What a barrier writes, and where.
+type ToWrite = (Arc<Database>, Arc<Layer>);
+
 /// How a barrier is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
@@ -204,7 +207,7 @@ impl Truth {
     }
 
     /// Takes what was applied, to be written while readers still find it.
-    fn begin_barrier(&self) -> Result<Option<(Arc<Database>, Arc<Layer>)>, StoreError> {
+    fn begin_barrier(&self) -> Result<Option<ToWrite>, StoreError> {
         let mut state = self.write_state();
         if let Some(error) = state.lost.take() {
             return Err(error);

@@ -148,7 +148,8 @@ fn one_way(up: Path) -> io::Result<[Duration; 2]> {
 
 fn link(up: Path) -> io::Result<(LinkHandle, UdpSocket)> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let target = UdpSocket::bind(loopback)?;
+    // The target's own buffer must not lose what a busy machine reads late.
+    let target = super::bind_udp(loopback)?;
     target.set_read_timeout(Some(Duration::from_secs(2)))?;
     let spec = LinkSpec {
         listen: loopback,

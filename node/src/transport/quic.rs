@@ -60,16 +60,19 @@ const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 /// | line, queue | steady | Cubic | BBR |
 /// |---|---|---|---|
 /// | 1 Mbit/s up, 40 ms, 256 KiB | 116 ms / 0.93 Mbit/s / 0 | 1,858 ms / 0.97 / 339 | 151 ms, p99 1.8 s / 0.89 / 0 |
-/// | 20 Mbit/s, 40 ms, 128 KiB | 87 ms / 19.1 Mbit/s / 274 | 85 ms / 19.1 / 267 | 93 ms / 19.1 / 6,460-15,900 |
+/// | 20 Mbit/s, 40 ms, 128 KiB | 85 ms / 19.1 Mbit/s / 282 | 85 ms / 19.1 / 267 | 93 ms / 19.1 / 2,289-15,900 |
 /// | 10 Mbit/s, 300 ms, 1 % loss, jitter | 349 ms / 4.3 Mbit/s / 275 | 355 ms / 0.8 / 11 | 352 ms / 5.5 / 250 |
-/// | loopback, 52 MB after 2,000 pings | 0.14-0.21 s | 0.11-0.13 s | 3.3 and 43.9 s; 0.27 s without the peer's delayed acknowledgements |
+/// | loopback, 52 MB after 2,000 pings | 0.14-0.23 s | 0.18-0.24 s | 0.36-0.40 s |
+///
+/// One to three runs each, on two busy cores: orders of magnitude, not decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Congestion {
     /// Cubic that tells noise from congestion and a queue from a line: see [`super::congestion`].
     #[default]
     Steady,
-    /// quinn's, marked experimental there. Sends as much again as a short queue holds, and takes
-    /// acknowledgements of several packets for a slow line: a burst after quiet pings may stall.
+    /// quinn's, marked experimental there. On a short queue it sends up to twice what arrives. Two of
+    /// its runs on loopback stalled (3 and 44 s) while `send_fairness` was off as well; none of three
+    /// since.
     Bbr,
     /// RFC 9438.
     Cubic,

@@ -166,6 +166,66 @@ pub fn put_bundle(
     batch.put(Table::Feed, key, value);
 }
 
+/// Writes one bundle's own row again, after it was found damaged. Its place in feed and
+/// index is as it was.
+pub fn mend_bundle(batch: &mut Batch, tenant: VatNumber, log: &LogId, seq: Seq, stored: &Stored) {
+    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.encode());
+}
+
+/// Sets a log back to the last bundle at or before `cut` whose signature we hold: what came
+/// later was written after its writer's revocation and counts nowhere. Those rows move to
+/// quarantine and leave index and feed; nothing is destroyed. Gives the writes and the place
+/// where the log now ends.
+///
+/// # Errors
+/// [`ReadError::Store`]; rows too damaged to read are moved as they are.
+pub fn truncate(
+    store: &dyn Store,
+    tenant: VatNumber,
+    origin: &Origin,
+    cut: Seq,
+) -> Result<(Batch, (Seq, ChainHash)), ReadError> {
+    let log = origin.log();
+    let mut end = (0, ChainHash::START);
+    for seq in (1..=cut).rev() {
+        let stored = bundle(store, tenant, &log, seq);
+        if let Ok(Stored { hash, signature: Some(_), .. }) = stored {
+            end = (seq, hash);
+            break;
+        }
+    }
+    let mut batch = Batch::default();
+    let from = bundle_key(tenant, &log, end.0 + 1);
+    let to = bundle_key(tenant, &log, Seq::MAX);
+    store.scan(Table::Bundles, &from, &to, &mut |key, value| {
+        batch.put(Table::Quarantine, key.to_vec(), value.to_vec());
+        batch.remove(Table::Bundles, key.to_vec());
+        ControlFlow::Continue(())
+    })?;
+    let prefix = tenant_key(tenant);
+    for (table, at) in [(Table::Index, 24), (Table::Authority, 8)] {
+        store.scan(table, &prefix, &after(&prefix), &mut |key, _| {
+            let mut rest = key.get(at..).unwrap_or_default();
+            let row = chunk::<16>(&mut rest).zip(chunk::<8>(&mut rest));
+            if row.is_some_and(|(l, s)| l == log.as_bytes() && u64::from_be_bytes(*s) > end.0) {
+                batch.remove(table, key.to_vec());
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    store.scan(Table::Feed, &prefix, &after(&prefix), &mut |key, value| {
+        let mut rest = open_checked(key, value).unwrap_or_default();
+        let row = chunk::<16>(&mut rest).zip(chunk::<8>(&mut rest));
+        if row.is_some_and(|(l, s)| l == log.as_bytes() && u64::from_be_bytes(*s) > end.0) {
+            batch.remove(Table::Feed, key.to_vec());
+        }
+        ControlFlow::Continue(())
+    })?;
+    let (seq, hash) = end;
+    put_tip(&mut batch, &Tip { tenant, origin: origin.clone(), seq, hash });
+    Ok((batch, end))
+}
+
 /// Adds a log's tip to `batch`.
 pub fn put_tip(batch: &mut Batch, tip: &Tip) {
     let key = join(&[&tenant_key(tip.tenant), tip.origin.log().as_bytes()]);

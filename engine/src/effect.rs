@@ -3,13 +3,14 @@
 
 use crate::{
     archive::ReadError,
-    bundle::{BlobRef, Item},
+    bundle::{BlobRef, Item, Origin},
     fault::Fault,
     grant::Role,
     id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    log::Place,
     session::SessionId,
     store::{Batch, StoreError},
-    wire::{Frame, Run},
+    wire::Frame,
 };
 
 /// The host's name for something it asked for.
@@ -90,6 +91,26 @@ pub enum Input {
         /// Chunks that are not here, by blob.
         chunks: Vec<(BlobHash, Vec<u32>)>,
     },
+    /// The answer to [`Effect::Truncate`]: the writes, and where the log now ends.
+    Truncated {
+        /// The tenant.
+        tenant: VatNumber,
+        /// The log.
+        log: LogId,
+        /// Its last bundle that counts.
+        end: Place,
+        /// What to store.
+        batch: Batch,
+    },
+    /// A reader found the row of a bundle damaged.
+    Damaged {
+        /// The tenant.
+        tenant: VatNumber,
+        /// The log.
+        log: LogId,
+        /// The bundle.
+        seq: Seq,
+    },
     /// A connection is gone.
     Closed {
         /// Which.
@@ -160,7 +181,7 @@ pub enum Effect {
         /// The tenant.
         tenant: VatNumber,
         /// Who writes the log.
-        origin: crate::bundle::Origin,
+        origin: Origin,
         /// The last bundle the peer has.
         after: Seq,
         /// The last bundle to send at most.
@@ -197,6 +218,21 @@ pub enum Effect {
         log: LogId,
         /// The blobs.
         blobs: Vec<BlobRef>,
+    },
+    /// A log goes beyond its writer's cut: work out [`crate::archive::truncate`] and answer
+    /// [`Input::Truncated`].
+    Truncate {
+        /// The tenant.
+        tenant: VatNumber,
+        /// Who writes the log.
+        origin: Origin,
+        /// The last bundle that counts.
+        cut: Seq,
+    },
+    /// Bundles left the truth, so records must be derived again: drop the tenant's mirror.
+    Rebuild {
+        /// The tenant.
+        tenant: VatNumber,
     },
     /// What was said is durable here, as this bundle.
     Appended {
@@ -298,6 +334,3 @@ pub enum AppendError {
     #[error("nothing can be stored now: {0}")]
     Store(String),
 }
-
-/// A run with its place, for hosts that build one.
-pub type Packed = (Run, bool);

@@ -9,10 +9,11 @@ mod frames;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    archive::{self, Recovered},
+    archive::{self, ReadError, Recovered},
     bundle::{BlobRef, Body, BodyError, Item, Origin, Signer},
     chunk,
     effect::{Alarm, AppendError, CommitId, Effect, Input, Ticket},
+    fault::Fault,
     grant::{Authority, Role},
     id::{Incarnation, LogId, PeerId, Seq, VatNumber},
     limits,
@@ -70,6 +71,7 @@ struct Pending {
     commit: CommitId,
     tenant: VatNumber,
     log: LogId,
+    /// The log's tip once this is durable; `None` for chunks and mended rows.
     place: Option<Place>,
     position: u64,
     said: Option<Ticket>,
@@ -136,12 +138,20 @@ impl Engine {
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.unsent();
                 }
-                self.effects.push_back(Effect::Alarm(Alarm::Damaged(error.to_string())));
+                if let ReadError::Damaged { tenant, log, seq } = error {
+                    self.spoil(tenant, log, seq);
+                } else {
+                    self.effects.push_back(Effect::Alarm(Alarm::Damaged(error.to_string())));
+                }
                 self.pump(session);
             }
             Input::Missing { session, tenant, log, chunks } => {
                 self.missing(session, tenant, log, chunks);
             }
+            Input::Truncated { tenant, log, end, batch } => {
+                self.truncated(tenant, log, end, batch);
+            }
+            Input::Damaged { tenant, log, seq } => self.spoil(tenant, log, seq),
             Input::Closed { session } => {
                 self.sessions.remove(&session);
                 self.missed.retain(|(missed, _, _)| *missed != session);
@@ -188,7 +198,7 @@ impl Engine {
             .map(|(id, _)| *id)
             .collect();
         for session in late {
-            self.end(session, Some(crate::fault::Fault::NotGreeted));
+            self.end(session, Some(Fault::NotGreeted));
         }
     }
 
@@ -363,6 +373,10 @@ impl Engine {
         let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) else {
             return;
         };
+        if place.0 > entry.pending().0 {
+            // Set back by a revocation while it was on its way to the store.
+            return;
+        }
         entry.settle(place);
         let due = Due { tenant, rank: self.rank(&log, tenant), log };
         let logs = vec![(log, place.0)];
@@ -426,6 +440,59 @@ impl Engine {
         }
         if changed {
             self.say_pins();
+            self.cut(tenant);
+        }
+    }
+
+    /// Asks to set back every log that goes beyond its writer's cut, and ends the sessions
+    /// of peers that may no longer hold the space.
+    fn cut(&mut self, tenant: VatNumber) {
+        let Some(space) = self.spaces.get(&tenant) else { return };
+        for (id, log) in &space.logs {
+            let writer = log.origin().key.peer();
+            if let Some(cut) = self.authority.cut(&writer, tenant, id)
+                && log.pending().0 > cut
+            {
+                let origin = log.origin().clone();
+                self.effects.push_back(Effect::Truncate { tenant, origin, cut });
+            }
+        }
+        let ended: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.carries(tenant) && !self.authority.may_hold(&s.peer, tenant))
+            .map(|(id, _)| *id)
+            .collect();
+        for session in ended {
+            self.end(session, Some(Fault::Revoked));
+        }
+    }
+
+    fn truncated(&mut self, tenant: VatNumber, log: LogId, end: Place, batch: Batch) {
+        let entry = self.spaces.get_mut(&tenant).and_then(|space| space.logs.get_mut(&log));
+        let Some(entry) = entry.filter(|entry| entry.pending().0 > end.0) else { return };
+        entry.cut_back(end);
+        self.commit(tenant, log, &[], batch, None, None);
+        self.effects.push_back(Effect::Rebuild { tenant });
+    }
+
+    /// A row is damaged: any peer that holds the bundle may bring it again.
+    fn spoil(&mut self, tenant: VatNumber, log: LogId, seq: Seq) {
+        let entry = self.spaces.get_mut(&tenant).and_then(|space| space.logs.get_mut(&log));
+        if !entry.is_some_and(|entry| entry.spoil(seq)) {
+            return;
+        }
+        let alarm = ReadError::Damaged { tenant, log, seq }.to_string();
+        self.effects.push_back(Effect::Alarm(Alarm::Damaged(alarm)));
+        let holders: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.holding(tenant).is_some_and(|held| held.get(&log) >= seq))
+            .map(|(id, _)| *id)
+            .collect();
+        for session in holders {
+            let after = seq - 1;
+            self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });
         }
     }
 
@@ -494,8 +561,7 @@ impl Space {
 
 /// Whether a writer in `role` may say `item` in `log`: kind, actor, bounds. O(1) in the
 /// document, no look inside the CRDT.
-fn judge(item: &Item, role: Role, log: LogId) -> Result<(), crate::fault::Fault> {
-    use crate::fault::Fault;
+fn judge(item: &Item, role: Role, log: LogId) -> Result<(), Fault> {
     match item {
         Item::Change { document, change } => {
             let kind = document.kind().ok_or(Fault::ForbiddenKind)?;

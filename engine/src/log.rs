@@ -4,7 +4,7 @@
 //! has covered. New bundles chain on the pending tip; vectors and acknowledgements speak
 //! of the durable one only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     archive::{Stored, Tip},
@@ -29,6 +29,8 @@ pub struct Log {
     /// a reconnection) can be compared with it. Never empty.
     recent: VecDeque<Place>,
     forked: bool,
+    /// Bundles whose rows were found damaged and are being fetched again.
+    damaged: BTreeSet<Seq>,
 }
 
 /// A bundle that may follow the pending tip.
@@ -49,6 +51,8 @@ pub enum Admission {
     Fresh(Vec<Fresh>),
     /// All of it is here already.
     Known,
+    /// It is here, and among it are these whose rows were damaged.
+    Mends(Vec<Fresh>),
     /// Something before it is missing.
     Gap,
     /// The writer signed another past: proof against the writer, not the sender.
@@ -76,6 +80,7 @@ impl Log {
             durable: place,
             recent: VecDeque::from([place]),
             forked: false,
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -95,17 +100,19 @@ impl Log {
         let log = self.origin.log();
         let mut hash = run.previous;
         let mut fork = self.contradicts((run.first - 1, hash));
-        let mut fresh = Vec::new();
+        let (mut fresh, mut mends) = (Vec::new(), Vec::new());
         let count = received.len();
         for (n, Received { bytes, body, inline }) in received.into_iter().enumerate() {
             let seq = run.first + n as Seq;
             let previous = hash;
             hash = previous.next(self.tenant, &log, seq, &bytes);
             fork |= self.contradicts((seq, hash));
-            if seq > self.pending.0 {
+            let follows = seq > self.pending.0;
+            if follows || self.damaged.contains(&seq) {
                 let signature = (n + 1 == count).then_some(run.signature);
                 let stored = Stored { previous, hash, signature, body: bytes, inline };
-                fresh.push(Fresh { seq, stored, body });
+                let into = if follows { &mut fresh } else { &mut mends };
+                into.push(Fresh { seq, stored, body });
             }
         }
         if !self.origin.key.verifies(&hash, &run.signature) {
@@ -113,6 +120,8 @@ impl Log {
         }
         Ok(if fork || self.forked {
             Admission::Fork
+        } else if !mends.is_empty() {
+            Admission::Mends(mends)
         } else if fresh.is_empty() {
             Admission::Known
         } else if run.first > self.pending.0 + 1 {
@@ -144,6 +153,29 @@ impl Log {
     pub fn roll_back(&mut self) {
         self.pending = self.durable;
         self.recent = VecDeque::from([self.durable]);
+    }
+
+    /// The log ends at `place`: what followed does not count.
+    pub fn cut_back(&mut self, place: Place) {
+        self.pending = place;
+        self.durable = place;
+        self.recent = VecDeque::from([place]);
+        self.damaged.retain(|seq| *seq <= place.0);
+    }
+
+    /// The row of bundle `seq` was found damaged. Returns whether that was news.
+    pub fn spoil(&mut self, seq: Seq) -> bool {
+        seq > 0 && seq <= self.pending.0 && self.damaged.insert(seq)
+    }
+
+    /// The row of bundle `seq` was written again.
+    pub fn mend(&mut self, seq: Seq) {
+        self.damaged.remove(&seq);
+    }
+
+    /// Bundles whose rows are damaged.
+    pub fn damaged(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.damaged.iter().copied()
     }
 
     /// Takes no further bundle: its writer signed two pasts.

@@ -82,6 +82,7 @@ pub struct HostConfig {
 pub struct HostHandle {
     orders: mpsc::UnboundedSender<Event>,
     fresh: watch::Receiver<BTreeMap<VatNumber, u64>>,
+    rebuilds: watch::Receiver<BTreeMap<VatNumber, u64>>,
     peer: PeerId,
     log: LogId,
 }
@@ -166,6 +167,7 @@ pub struct Host {
     replies: BTreeMap<Ticket, oneshot::Sender<Said>>,
     next: u64,
     fresh: watch::Sender<BTreeMap<VatNumber, u64>>,
+    rebuilds: watch::Sender<BTreeMap<VatNumber, u64>>,
     alarms: Vec<Alarm>,
     start: Instant,
 }
@@ -236,6 +238,7 @@ impl Host {
         let (events, inbox) = mpsc::unbounded_channel();
         let (frames, frames_in) = mpsc::channel(FRAMES_MAX);
         let (fresh, fresh_out) = watch::channel(BTreeMap::new());
+        let (rebuilds, rebuilds_out) = watch::channel(BTreeMap::new());
         let completions = events.clone();
         let committer = Committer::start(Arc::clone(&config.store), move |completion| {
             // The host is gone only when the process ends.
@@ -255,12 +258,13 @@ impl Host {
             replies: BTreeMap::new(),
             next: 0,
             fresh,
+            rebuilds,
             alarms: Vec::new(),
             start: Instant::now(),
         };
         tokio::spawn(host.run(orders_in, inbox, frames_in));
         let log = LogId::derive(&peer, &incarnation);
-        Ok(HostHandle { orders, fresh: fresh_out, peer, log })
+        Ok(HostHandle { orders, fresh: fresh_out, rebuilds: rebuilds_out, peer, log })
     }
 
     async fn run(
@@ -405,6 +409,20 @@ impl HostHandle {
     #[must_use]
     pub fn fresh(&self) -> watch::Receiver<BTreeMap<VatNumber, u64>> {
         self.fresh.clone()
+    }
+
+    /// Counts, by tenant, how often bundles left the truth: whatever was derived from it must
+    /// then be derived again.
+    #[must_use]
+    pub fn rebuilds(&self) -> watch::Receiver<BTreeMap<VatNumber, u64>> {
+        self.rebuilds.clone()
+    }
+
+    /// A reader found a row of the truth damaged: it is fetched again from a peer.
+    pub fn damaged(&self, error: &ReadError) {
+        if let ReadError::Damaged { tenant, log, seq } = *error {
+            let _ = self.orders.send(Event::Input(Input::Damaged { tenant, log, seq }));
+        }
     }
 
     /// The log in which this start writes: the actor of every change it makes.

@@ -225,6 +225,12 @@ impl Engine {
             offers.iter().for_each(|(due, seq)| session.offer(*due, *seq));
             standby = !session.primary;
         });
+        for (log, seq) in self.spoiled(tenant) {
+            if theirs.get(&log) >= seq {
+                let after = seq - 1;
+                self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+            }
+        }
         if standby && ahead {
             self.effects.push_back(Effect::Announced { session: id });
         }
@@ -327,6 +333,7 @@ impl Engine {
                 space.logs.entry(log).or_insert(entry);
                 self.take(id, tenant, log, fresh);
             }
+            Admission::Mends(mends) => self.mend(tenant, log, &mends),
             Admission::Known => {
                 self.note(id, tenant, &[(log, last)]);
                 let logs = vec![(log, self.vector(tenant).get(&log))];
@@ -341,6 +348,18 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Writes rows again that were damaged here and came whole from a peer.
+    fn mend(&mut self, tenant: VatNumber, log: LogId, mends: &[Fresh]) {
+        let mut batch = Batch::default();
+        for bundle in mends {
+            archive::mend_bundle(&mut batch, tenant, &log, bundle.seq, &bundle.stored);
+            if let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) {
+                entry.mend(bundle.seq);
+            }
+        }
+        self.commit(tenant, log, &[], batch, None, None);
     }
 
     /// Bundles that follow: into the store, or aside until their large blobs are here.
@@ -455,6 +474,12 @@ impl Engine {
         } else {
             Err(Fault::WrongTenant)
         }
+    }
+
+    fn spoiled(&self, tenant: VatNumber) -> Vec<(LogId, Seq)> {
+        self.spaces.get(&tenant).map_or_else(Vec::new, |space| {
+            space.logs.iter().flat_map(|(id, log)| log.damaged().map(|seq| (*id, seq))).collect()
+        })
     }
 
     fn shared_with(&self, peer: &PeerId) -> Vec<VatNumber> {

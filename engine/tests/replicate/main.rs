@@ -10,6 +10,7 @@ use engine::{
     fault::Fault,
     grant::{Revocation, Role},
     id::{BlobHash, DocumentId, Kind},
+    store::Table,
     wire::Frame,
 };
 use world::{World, change, key, tenant};
@@ -180,6 +181,70 @@ fn a_revoked_key_loses_its_sessions_and_what_it_wrote_after_the_cut() {
     }
     let mine = world.peers[2].log();
     assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1);
+}
+
+#[test]
+fn what_one_portal_took_beyond_the_others_cut_counts_nowhere_and_is_kept_aside() {
+    let mut world = trio();
+    let session = world.connect(2, 0, true);
+    let (items, files) = invoice(&world, 2, b"<xml>before</xml>");
+    world.say(2, items, files);
+    world.cut((2, session));
+    // The portals cannot see each other; B takes one more and then A revokes.
+    world.silent = vec![(0, 1), (1, 0)];
+    let (items, files) = invoice(&world, 2, b"<xml>after</xml>");
+    world.say(2, items, files);
+    world.connect(2, 1, true);
+    let mine = world.peers[2].log();
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 2);
+    let peer = world.peers[2].key.peer();
+    let cuts = world.peers[0].engine.cuts(&peer, tenant());
+    world.say(0, vec![Item::Revocation(Revocation { peer, cuts })], vec![]);
+    world.silent.clear();
+    world.connect(0, 1, true);
+    assert_eq!(world.peers[1].ended.last(), Some(&Some(Fault::Revoked)), "B cuts it off too");
+    for portal in [0, 1] {
+        assert_eq!(world.peers[portal].engine.vector(tenant()).get(&mine), 1);
+        assert_eq!(world.peers[portal].alarms, []);
+    }
+    assert_eq!(world.peers[1].rebuilds, 1);
+    let hash = BlobHash::of(b"<xml>after</xml>");
+    let after = DocumentId::invoice(&hash);
+    let store = &*world.peers[1].store;
+    assert_eq!(archive::blob(store, tenant(), &after, &hash), Ok(None));
+    assert_eq!(world.peers[1].engine.digest(tenant()), world.peers[0].engine.digest(tenant()));
+    world.crash(1);
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1, "and after a restart");
+}
+
+#[test]
+fn a_damaged_bundle_is_fetched_again() {
+    let mut world = trio();
+    for n in 0..3 {
+        let (items, files) = invoice(&world, 2, format!("<xml>{n}</xml>").as_bytes());
+        world.say(2, items, files);
+    }
+    let session = world.connect(2, 0, true);
+    let log = world.peers[2].log();
+    let mut key = tenant().as_u64().to_be_bytes().to_vec();
+    key.extend_from_slice(log.as_bytes());
+    key.extend_from_slice(&2_u64.to_be_bytes());
+    let read = |world: &World| archive::bundle(&*world.peers[0].store, tenant(), &log, 2);
+    let whole = read(&world).unwrap();
+    for bit in [0, 300, 600, 1000] {
+        assert!(world.peers[0].store.damage(Table::Bundles, &key, bit));
+        assert!(read(&world).is_err(), "bit {bit}: every read is checked");
+        world.input(0, Input::Damaged { tenant: tenant(), log, seq: 2 });
+        assert_eq!(read(&world).unwrap().body, whole.body);
+    }
+    // Nobody is connected: it is asked for when somebody is.
+    world.cut((2, session));
+    let b = world.peers[1].store.damage(Table::Bundles, &key, 7);
+    assert!(b);
+    world.crash(1);
+    world.input(1, Input::Damaged { tenant: tenant(), log, seq: 2 });
+    world.connect(0, 1, true);
+    assert!(archive::bundle(&*world.peers[1].store, tenant(), &log, 2).is_ok());
 }
 
 #[test]

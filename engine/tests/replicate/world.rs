@@ -77,6 +77,7 @@ pub struct Peer {
     pub refused: Vec<AppendError>,
     pub ended: Vec<Option<engine::fault::Fault>>,
     pub sent: Vec<Frame>,
+    pub rebuilds: u32,
     role: Role,
     portals: Vec<PeerId>,
     starts: u8,
@@ -122,6 +123,7 @@ impl World {
             refused: Vec::new(),
             ended: Vec::new(),
             sent: Vec::new(),
+            rebuilds: 0,
         });
         self.run();
         self.peers.len() - 1
@@ -244,6 +246,12 @@ impl World {
                 let missing = Input::Missing { session, tenant, log, chunks };
                 self.inputs.push_back((at, missing));
             }
+            Effect::Truncate { tenant, origin, cut } => {
+                let (batch, end) = archive::truncate(&*store, tenant, &origin, cut).unwrap();
+                let log = origin.log();
+                self.inputs.push_back((at, Input::Truncated { tenant, log, end, batch }));
+            }
+            Effect::Rebuild { .. } => self.peers[at].rebuilds += 1,
             Effect::Close { session, fault } => {
                 self.peers[at].ended.push(fault);
                 if let Some(other) = self.wires.remove(&(at, session)) {

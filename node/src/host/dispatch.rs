@@ -128,6 +128,20 @@ impl Host {
                     }
                 });
             }
+            Effect::Truncate { tenant, origin, cut } => {
+                let (store, events) = (Arc::clone(&self.config.store), self.events.clone());
+                spawn_blocking(move || match archive::truncate(&*store, tenant, &origin, cut) {
+                    Ok((batch, end)) => {
+                        let log = origin.log();
+                        let truncated = Input::Truncated { tenant, log, end, batch };
+                        let _ = events.send(Event::Input(truncated));
+                    }
+                    Err(error) => tracing::error!(%error, "cannot set a revoked log back"),
+                });
+            }
+            Effect::Rebuild { tenant } => {
+                self.rebuilds.send_modify(|rebuilds| *rebuilds.entry(tenant).or_default() += 1);
+            }
             Effect::Appended { ticket, log, seq } => {
                 if let Some(reply) = self.replies.remove(&ticket) {
                     let _ = reply.send(Ok((log, seq)));

@@ -96,7 +96,7 @@ pub(super) fn changes_after(
 pub(super) fn check(tree: &Tree) -> Result<(), Damage> {
     let head = head(tree)?;
     let (mut records, mut documents, mut changes) = (0, 0, 0);
-    for found in tree.iter() {
+    for found in tree {
         let (key, row) = found?;
         match key.first() {
             Some(&row::RECORD) => {

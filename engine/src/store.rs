@@ -8,7 +8,8 @@
 //! * When [`Store::barrier`] returns `Ok`, everything applied before the call survives
 //!   loss of power. Batches become durable in the order they were applied.
 //! * A failed `apply` changes nothing. After a failed `barrier` nothing may be
-//!   acknowledged until a later one succeeds.
+//!   acknowledged until a later one succeeds, and whoever applied what it should have covered
+//!   applies it again: a store may have kept it or taken it back, each batch whole.
 //! * No call panics, whatever the files hold.
 //!
 //! A store does not promise that a value read is the value written (no engine measured

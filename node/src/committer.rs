@@ -7,10 +7,11 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use engine::{
@@ -34,10 +35,32 @@ pub enum Completion {
     Ready,
 }
 
+/// What was made durable since the start, for `staffetta-node status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// Barriers that succeeded.
+    pub groups: u64,
+    /// Batches they covered.
+    pub batches: u64,
+    /// Time they took, together.
+    pub barrier_us: u64,
+    /// Groups of which something was not stored.
+    pub failed: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    groups: AtomicU64,
+    batches: AtomicU64,
+    barrier_us: AtomicU64,
+    failed: AtomicU64,
+}
+
 /// The thread's handle. Dropping it stores what was handed over and ends the thread.
 pub struct Committer {
     jobs: Option<Sender<(CommitId, Batch)>>,
     thread: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
 }
 
 impl Committer {
@@ -45,11 +68,13 @@ impl Committer {
     #[must_use]
     pub fn start(store: Arc<dyn Store>, report: impl Fn(Completion) + Send + 'static) -> Self {
         let (jobs, inbox) = channel();
+        let counters = Arc::new(Counters::default());
+        let counted = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || run(&*store, &inbox, &report))
+            .spawn(move || run(&*store, &inbox, &report, &counted))
             .expect("a thread can be started at start-up");
-        Self { jobs: Some(jobs), thread: Some(thread) }
+        Self { jobs: Some(jobs), thread: Some(thread), counters }
     }
 
     /// Hands a batch over; the engine bounds how many wait (`COMMITS_IN_FLIGHT_MAX`).
@@ -57,6 +82,18 @@ impl Committer {
         if let Some(jobs) = &self.jobs {
             // The thread ends only when this sender is dropped.
             let _ = jobs.send((commit, batch));
+        }
+    }
+
+    /// What was made durable since the start.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Commits {
+            groups: read(&self.counters.groups),
+            batches: read(&self.counters.batches),
+            barrier_us: read(&self.counters.barrier_us),
+            failed: read(&self.counters.failed),
         }
     }
 }
@@ -70,11 +107,17 @@ impl Drop for Committer {
     }
 }
 
-fn run(store: &dyn Store, inbox: &Receiver<(CommitId, Batch)>, report: &dyn Fn(Completion)) {
+fn run(
+    store: &dyn Store,
+    inbox: &Receiver<(CommitId, Batch)>,
+    report: &dyn Fn(Completion),
+    counters: &Counters,
+) {
     while let Ok(first) = inbox.recv() {
         let mut group = vec![first];
         group.extend(inbox.try_iter().take(GROUP_MAX - 1));
-        if let Err(error) = store_group(store, group, report) {
+        if let Err(error) = store_group(store, group, report, counters) {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%error, "nothing is stored until this is mended");
             report(Completion::Failed(error));
             if !wait_until_ready(store, inbox) {
@@ -89,8 +132,10 @@ fn store_group(
     store: &dyn Store,
     group: Vec<(CommitId, Batch)>,
     report: &dyn Fn(Completion),
+    counters: &Counters,
 ) -> Result<(), StoreError> {
     let mut stored = None;
+    let mut batches = 0;
     let mut failed = None;
     for (commit, batch) in group {
         if let Err(error) = store.apply(batch) {
@@ -98,9 +143,15 @@ fn store_group(
             break;
         }
         stored = Some(commit);
+        batches += 1;
     }
     if let Some(commit) = stored {
+        let begun = Instant::now();
         store.barrier()?;
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.groups.fetch_add(1, Ordering::Relaxed);
+        counters.batches.fetch_add(batches, Ordering::Relaxed);
+        counters.barrier_us.fetch_add(took, Ordering::Relaxed);
         report(Completion::Committed(commit));
     }
     failed.map_or(Ok(()), Err)
@@ -126,6 +177,7 @@ fn wait_until_ready(store: &dyn Store, inbox: &Receiver<(CommitId, Batch)>) -> b
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
 
     use engine::store::memory::MemoryStore;
 
@@ -157,5 +209,68 @@ mod tests {
         committer.commit(CommitId(3), batch(3));
         assert!(matches!(reports.recv().unwrap(), Completion::Committed(CommitId(3))));
         assert_eq!(store.get(Table::Bundles, &[2]).unwrap(), None);
+        let commits = committer.commits();
+        assert_eq!((commits.batches, commits.failed), (2, 1));
+    }
+
+    #[test]
+    fn many_batches_share_a_barrier_and_dropping_the_handle_stores_them_all() {
+        /// A store whose first barrier waits until all batches are handed over.
+        struct Gate(MemoryStore, Mutex<Receiver<()>>);
+        impl Store for Gate {
+            fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+                self.0.get(table, key)
+            }
+            fn scan(
+                &self,
+                table: Table,
+                from: &[u8],
+                to: &[u8],
+                visit: engine::store::Visitor<'_>,
+            ) -> Result<(), StoreError> {
+                self.0.scan(table, from, to, visit)
+            }
+            fn last(
+                &self,
+                table: Table,
+                from: &[u8],
+                to: &[u8],
+            ) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+                self.0.last(table, from, to)
+            }
+            fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+                self.0.apply(batch)
+            }
+            fn barrier(&self) -> Result<(), StoreError> {
+                let _ = self.1.lock().unwrap().recv();
+                self.0.barrier()
+            }
+        }
+
+        let (open, gate) = channel();
+        let store = Arc::new(Gate(MemoryStore::new(), Mutex::new(gate)));
+        let (sender, reports) = channel();
+        let committer = Committer::start(Arc::clone(&store) as Arc<dyn Store>, move |report| {
+            sender.send(report).unwrap();
+        });
+        for n in 1..=101 {
+            committer.commit(CommitId(u64::from(n)), batch(n));
+        }
+        drop(open);
+        let counters = Arc::clone(&committer.counters);
+        drop(committer);
+        let committed: Vec<_> = reports
+            .iter()
+            .map(|report| match report {
+                Completion::Committed(CommitId(n)) => n,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(committed.last(), Some(&101), "what was handed over is stored");
+        assert!(committed.is_sorted());
+        assert!(committed.len() <= 4, "a hundred batches took {} barriers", committed.len());
+        assert_eq!(counters.batches.load(Ordering::Relaxed), 101);
+        store.0.crash();
+        assert!((1..=101).all(|n| store.get(Table::Bundles, &[n]).unwrap().is_some()));
     }
 }

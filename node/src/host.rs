@@ -207,6 +207,7 @@ impl Host {
     /// [`StartError`]
     pub fn start(config: HostConfig) -> Result<HostHandle, StartError> {
         let recovered = archive::recover(&*config.store)?;
+        let positions = recovered.positions.iter().copied().collect();
         let key = PublicKey::from_spki(config.identity.spki())?;
         let peer = key.peer();
         let incarnation = Incarnation(random()?);
@@ -237,7 +238,7 @@ impl Host {
         });
         let (events, inbox) = mpsc::unbounded_channel();
         let (frames, frames_in) = mpsc::channel(FRAMES_MAX);
-        let (fresh, fresh_out) = watch::channel(BTreeMap::new());
+        let (fresh, fresh_out) = watch::channel(positions);
         let (rebuilds, rebuilds_out) = watch::channel(BTreeMap::new());
         let completions = events.clone();
         let committer = Committer::start(Arc::clone(&config.store), move |completion| {

@@ -10,6 +10,7 @@ pub mod control;
 pub mod host;
 pub mod intake;
 pub mod mirror;
+pub mod projector;
 pub mod service;
 pub mod spool;
 pub mod status;

@@ -21,6 +21,8 @@ use crate::{
     config::{NodeConfig, TenantConfig},
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
+    mirror::{Mirror, MirrorError, MirrorOptions},
+    projector::Projector,
     spool::Spool,
     status::{TenantStatus, tenant_status},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
@@ -55,6 +57,9 @@ pub enum ServiceError {
     /// The truth.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The mirror.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
     /// The host.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -85,24 +90,31 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
         return Err(ServiceError::Nothing("[[portal]]"));
     }
     fs::create_dir_all(&config.data).map_err(io_error(config.data.display()))?;
+    let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
+    let mirror = Arc::new(mirror);
     let mut served = Vec::new();
-    let mut spools = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for tenant in &config.tenants {
-        let (one, spool) = serve(config, tenant)?;
+        let (one, spool, store) = serve(config, tenant)?;
+        let projector = Projector::new(one.vat, store, Arc::clone(&mirror));
+        tasks.spawn(projector.run(one.host.clone()));
+        tasks.spawn(spool.run());
         served.push(one);
-        spools.spawn(spool.run());
     }
     let data = config.data.display().to_string();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(tenants = served.len(), "node is at work");
     tokio::select! {
-        () = answer(config, &served, questions) => {}
+        () = answer(config, &served, &mirror, questions) => {}
         () = stopped() => tracing::info!("node stops"),
     }
     Ok(())
 }
 
-fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), ServiceError> {
+fn serve(
+    config: &NodeConfig,
+    tenant: &TenantConfig,
+) -> Result<(Served, Spool, Arc<dyn Store>), ServiceError> {
     let identity = Identity::load(&tenant.cert, &tenant.key)?;
     let dir = config.data.join(tenant.vat.to_string());
     let store: Arc<dyn Store> = Arc::new(Truth::open(&dir.join("truth"), TruthOptions::default())?);
@@ -126,7 +138,7 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
         store: Arc::clone(&store),
     })?;
     let cursor = dir.join("in.position");
-    let spool = Spool::open(tenant.vat, &tenant.spool, cursor, host.clone(), store)
+    let spool = Spool::open(tenant.vat, &tenant.spool, cursor, host.clone(), Arc::clone(&store))
         .map_err(io_error(tenant.spool.display()))?;
     let served = Served {
         vat: tenant.vat,
@@ -134,7 +146,7 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
         spool: tenant.spool.clone(),
         not_after: identity.not_after(),
     };
-    Ok((served, spool))
+    Ok((served, spool, store))
 }
 
 /// One endpoint per line, or one on an address the system chooses.
@@ -157,6 +169,7 @@ pub fn bind(
 async fn answer(
     config: &NodeConfig,
     served: &[Served],
+    mirror: &Mirror,
     mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
 ) {
     let portals: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
@@ -169,7 +182,11 @@ async fn answer(
             let view = one.host.view().await;
             let waiting = fs::read_dir(one.spool.join("out")).map_or(0, Iterator::count);
             let days = days_left(one.not_after);
-            tenants.push(tenant_status(&view, one.vat, &portals, days, waiting));
+            let mut status = tenant_status(&view, one.vat, &portals, days, waiting);
+            let feed = one.host.fresh().borrow().get(&one.vat).copied().unwrap_or(0);
+            status.records = mirror.count(one.vat).ok();
+            status.mirror_behind = feed.saturating_sub(mirror.position(one.vat).unwrap_or(0));
+            tenants.push(status);
         }
         let _ = reply.send(serde_json::json!({ "tenants": tenants }));
     }

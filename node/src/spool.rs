@@ -156,18 +156,22 @@ impl Spool {
 
     /// Writes every received invoice that the feed has brought since the cursor.
     fn fill(&self) -> io::Result<()> {
-        let durable = self.host.fresh().borrow().get(&self.tenant).copied();
+        let durable = self.host.fresh().borrow().get(&self.tenant).copied().unwrap_or(0);
         let mut position = fs::read_to_string(&self.cursor)
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(0);
+        if position > durable {
+            // The truth was restored: its positions mean other things. What is there stays.
+            position = 0;
+        }
         loop {
             let rows = archive::feed(&*self.store, self.tenant, position, 256)
                 .map_err(io::Error::other)?;
             let Some((last, _, _)) = rows.last().copied() else { return Ok(()) };
             for (at, log, seq) in rows {
                 // What is applied and not yet durable is not there for anybody.
-                if durable.is_some_and(|durable| at > durable) {
+                if at > durable {
                     return write_new(&self.cursor, position.to_string().as_bytes());
                 }
                 self.deliver_bundle(&log, seq)?;

@@ -17,6 +17,10 @@ pub struct TenantStatus {
     pub vat: String,
     /// Bundles held durably here.
     pub bundles: u64,
+    /// Documents in the mirror; absent where none is kept.
+    pub records: Option<u64>,
+    /// Bundles that the mirror does not show yet.
+    pub mirror_behind: u64,
     /// Files waiting in `out/`.
     pub in_out: usize,
     /// Days until the certificate ends; negative when it has.
@@ -80,6 +84,8 @@ pub fn tenant_status(
     TenantStatus {
         vat: vat.to_string(),
         bundles: count(&ours),
+        records: None,
+        mirror_behind: 0,
         in_out,
         certificate_days_left,
         portals: portals

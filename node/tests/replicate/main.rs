@@ -21,6 +21,8 @@ use engine::{
 };
 use node::{
     host::{Host, HostConfig, HostHandle, PortalAddress},
+    mirror::{Mirror, MirrorOptions},
+    projector::Projector,
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
     truth::{Truth, TruthOptions},
 };
@@ -240,6 +242,47 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let id = identity();
+    let portals = [identity().peer()];
+    let node = start(Place {
+        dir: dirs[0].path(),
+        identity: &id,
+        portals: &portals,
+        dial: vec![],
+        listen: None,
+        period: None,
+    })
+    .await;
+    let open = || Mirror::open(&dirs[1].path().join("mirror"), MirrorOptions::default());
+    let mirror = Arc::new(open().unwrap().0);
+    let projector = Projector::new(tenant(), node.store.clone(), mirror.clone());
+    let following = tokio::spawn(projector.clone().run(node.host.clone()));
+    let log = node.own_log(vec![]).await;
+    for n in 0..20 {
+        file(&node, log, format!("<xml>{n}</xml>").as_bytes()).await;
+    }
+    until("the mirror shows all", async || mirror.count(tenant()).unwrap() == 20).await;
+    let rows = |mirror: &Mirror| mirror.scan(tenant(), &[], None, 100).unwrap();
+    let before = rows(&mirror);
+    following.abort();
+    let _ = following.await;
+    let upto = mirror.position(tenant()).unwrap();
+
+    mirror.renew().unwrap();
+    assert_eq!(mirror.count(tenant()).unwrap(), 0);
+    projector.follow(upto).unwrap();
+    assert_eq!(rows(&mirror), before, "set aside and derived again");
+
+    // Ahead of the truth, as after a restored backup: derived again up to what there is.
+    projector.follow(5).unwrap();
+    assert_eq!(mirror.position(tenant()).unwrap(), 5);
+    projector.follow(upto).unwrap();
+    assert_eq!(rows(&mirror), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,156 @@
+//! Keeps the mirror equal to the truth: follows the feed, derives records, writes them with
+//! the position they reflect.
+//!
+//! Whatever is wrong with the mirror (missing, damaged, behind, ahead of a truth that was
+//! restored from a backup) has one cure, which is also how it is filled the first time:
+//! derive it from the truth. A document that cannot be read becomes a record that says so;
+//! a bundle that is damaged on disk is reported, fetched again from a peer, and waited for.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use engine::{
+    archive::{self, ReadError},
+    bundle::{Body, Item},
+    id::{DocumentId, LogId, Seq, VatNumber},
+    record::Record,
+    store::Store,
+};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use crate::{
+    host::HostHandle,
+    mirror::{Mirror, MirrorError},
+};
+
+/// Feed rows per batch: large enough that sled's own cost is shared, small enough that a
+/// reader never waits long for the writer.
+const BATCH_ROWS: usize = 256;
+/// Pause after something went wrong.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A document, and its record encoded.
+type Derived = (DocumentId, Option<Vec<u8>>);
+
+/// Follows one tenant's feed.
+#[derive(Clone)]
+pub struct Projector {
+    tenant: VatNumber,
+    store: Arc<dyn Store>,
+    mirror: Arc<Mirror>,
+}
+
+/// Why the mirror does not move on for now.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The truth cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The mirror cannot be written.
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+impl Projector {
+    /// A projector of `tenant`'s space from `store` into `mirror`.
+    #[must_use]
+    pub fn new(tenant: VatNumber, store: Arc<dyn Store>, mirror: Arc<Mirror>) -> Self {
+        Self { tenant, store, mirror }
+    }
+
+    /// Follows the host's feed until the host ends.
+    pub async fn run(self, host: HostHandle) {
+        let (mut fresh, mut rebuilds) = (host.fresh(), host.rebuilds());
+        let mut rebuilt = 0;
+        loop {
+            let upto = fresh.borrow_and_update().get(&self.tenant).copied().unwrap_or(0);
+            let wanted = rebuilds.borrow_and_update().get(&self.tenant).copied().unwrap_or(0);
+            let anew = wanted != rebuilt;
+            rebuilt = wanted;
+            let this = self.clone();
+            let step = spawn_blocking(move || {
+                if anew {
+                    this.mirror.clear(this.tenant)?;
+                }
+                this.follow(upto)
+            });
+            match step.await {
+                Ok(Ok(())) => tokio::select! {
+                    changed = fresh.changed() => if changed.is_err() { return },
+                    changed = rebuilds.changed() => if changed.is_err() { return },
+                },
+                Ok(Err(error)) => {
+                    tracing::warn!(tenant = %self.tenant, %error, "the mirror waits");
+                    if let ProjectError::Read(error) = &error {
+                        host.damaged(error);
+                    }
+                    if fresh.has_changed().is_err() {
+                        return;
+                    }
+                    sleep(RETRY).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Brings the mirror up to feed position `upto`, rebuilding it first if it must.
+    ///
+    /// # Errors
+    /// [`ProjectError`]; what was done stays done.
+    pub fn follow(&self, upto: u64) -> Result<(), ProjectError> {
+        loop {
+            match self.advance(upto) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(ProjectError::Mirror(MirrorError::Broken { why, .. })) => {
+                    tracing::warn!(%why, "the mirror is rebuilt from the truth");
+                    self.mirror.renew()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One batch. False when there is nothing more.
+    fn advance(&self, upto: u64) -> Result<bool, ProjectError> {
+        let position = self.mirror.position(self.tenant)?;
+        if position > upto {
+            // Ahead of the truth: the truth was restored, and its positions mean other things.
+            tracing::warn!(tenant = %self.tenant, position, upto, "the mirror was ahead: rebuilt");
+            self.mirror.clear(self.tenant)?;
+            return Ok(upto > 0);
+        }
+        let mut rows = archive::feed(&*self.store, self.tenant, position, BATCH_ROWS)?;
+        rows.retain(|(at, _, _)| *at <= upto);
+        let Some((last, _, _)) = rows.last().copied() else { return Ok(false) };
+        let records = self.records(&rows)?;
+        self.mirror.apply(self.tenant, last, &records)?;
+        Ok(true)
+    }
+
+    /// The records of every document that these bundles touch.
+    fn records(&self, rows: &[(u64, LogId, Seq)]) -> Result<Vec<Derived>, ReadError> {
+        let mut touched: BTreeMap<DocumentId, Vec<Vec<u8>>> = BTreeMap::new();
+        for (_, log, seq) in rows {
+            let stored = archive::bundle(&*self.store, self.tenant, log, *seq)?;
+            let damaged = ReadError::Damaged { tenant: self.tenant, log: *log, seq: *seq };
+            let body = Body::decode(&stored.body).map_err(|_| damaged)?;
+            for item in body.items {
+                if let Item::Change { document, change } = item {
+                    touched.entry(document).or_default().push(change);
+                }
+            }
+        }
+        let mut records = Vec::with_capacity(touched.len());
+        for (document, mut changes) in touched {
+            // Most documents are one change in one bundle, which is at hand.
+            let alone = changes.len() == 1
+                && archive::index(&*self.store, self.tenant, &document)?.len() == 1;
+            if !alone {
+                changes = archive::changes(&*self.store, self.tenant, &document)?;
+            }
+            records.push((document, Some(Record::derive(document, &changes).encode())));
+        }
+        Ok(records)
+    }
+}

@@ -49,6 +49,10 @@ pub const SESSION_IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const COMMITS_IN_FLIGHT_MAX: usize = 64;
 /// Chunks asked for and not arrived, per session.
 pub const CHUNKS_IN_FLIGHT_MAX: u32 = 32;
+/// Bundles per session that wait for their large blobs, at most 256 KiB each.
+pub const STAGED_PER_SESSION_MAX: usize = 8;
+/// Control frames queued to one peer: more means that it asks and does not read.
+pub const CONTROL_FRAMES_MAX: usize = 4096;
 /// Sessions one peer may hold at a time: two lines to two addresses, and their replacements.
 pub const SESSIONS_PER_PEER_MAX: usize = 8;
 /// Effects waiting for the host; above it inputs from the network are not read.

@@ -145,6 +145,9 @@ impl Session {
         let Some(remote) = self.spaces.get_mut(&tenant) else { return false };
         let mut news = false;
         for (log, seq) in logs {
+            if remote.held.len() >= limits::LOGS_PER_SPACE_MAX && remote.held.get(log) == 0 {
+                continue;
+            }
             news |= remote.held.raise(*log, *seq);
             remote.sent.raise(*log, *seq);
             if remote.waits.get(log).is_some_and(|wait| wait <= seq) {

@@ -75,8 +75,9 @@ impl Engine {
                 })
             }
             Frame::Chunk(chunk) => self.chunk(id, &chunk),
+            // Which path is primary is the dialler's to say.
             Frame::Path { primary } => {
-                self.on(id, |session| session.primary = primary);
+                self.on(id, |session| session.primary = primary && !session.dialled);
                 Ok(())
             }
         };
@@ -275,7 +276,9 @@ impl Engine {
         session.held(tenant, logs);
         let known = self.known.entry((session.peer, tenant)).or_default();
         for (log, seq) in logs {
-            known.raise(*log, *seq);
+            if known.len() < limits::LOGS_PER_SPACE_MAX || known.get(log) > 0 {
+                known.raise(*log, *seq);
+            }
         }
     }
 
@@ -310,6 +313,10 @@ impl Engine {
                     let origin = Origin::try_from(parts)?;
                     if origin.log() != log {
                         return Err(Fault::Malformed);
+                    }
+                    let held = self.spaces.get(&tenant).map_or(0, |space| space.logs.len());
+                    if held >= limits::LOGS_PER_SPACE_MAX {
+                        return Err(Fault::TooLarge);
                     }
                     Log::new(tenant, origin)
                 }
@@ -379,6 +386,10 @@ impl Engine {
             return self.end(id, Some(Fault::Malformed));
         }
         if let (Some(fresh), Some(session)) = (rest.pop(), self.sessions.get_mut(&id)) {
+            if session.staged_mut().len() >= limits::STAGED_PER_SESSION_MAX {
+                // An honest sender stages one a log and has few logs: it is sent again later.
+                return;
+            }
             session.stage(tenant, log, Staged { fresh, missing: BTreeMap::new(), asked: 0 });
             self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });
         }

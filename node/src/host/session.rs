@@ -9,11 +9,15 @@ use engine::{
     effect::Input,
     fault::Fault,
     id::{BlobHash, Seq, VatNumber},
+    limits,
     route::SessionId,
     store::Store,
     wire::{Chunk, Frame, Tenant},
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::spawn_blocking,
+};
 
 use super::Event;
 use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
@@ -21,7 +25,7 @@ use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
 /// The sending side of one session.
 pub(super) struct Line {
     pub(super) handle: Handle,
-    control: mpsc::UnboundedSender<Bytes>,
+    control: mpsc::Sender<Bytes>,
     sender: FrameSender,
 }
 
@@ -35,18 +39,19 @@ impl Line {
     ) -> Self {
         let handle = connection.handle();
         let (sender, receiver) = connection.split();
-        // Unbounded, and small: what control carries is bounded by what the peer asks, and a
-        // peer that asks without reading is ended by its idle timeout.
-        let (control, outbox) = mpsc::unbounded_channel();
+        let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
         tokio::spawn(write_control(sender.clone(), outbox));
         tokio::spawn(read(session, receiver, events, frames));
         Self { handle, control, sender }
     }
 
-    /// Queues a frame on the control stream.
+    /// Queues a frame on the control stream. A peer that asks and does not read is cut off.
     pub(super) fn send(&self, frame: &Frame) {
         // A closed connection is told of by its reader.
-        let _ = self.control.send(frame.encode().into());
+        if let Err(TrySendError::Full(_)) = self.control.try_send(frame.encode().into()) {
+            let fault = Fault::Busy;
+            self.handle.abort(u32::from(fault.code()), &fault.to_string());
+        }
     }
 
     /// Reads a run and sends it; tells the host when it is on its way.
@@ -116,7 +121,7 @@ impl Line {
     }
 }
 
-async fn write_control(sender: FrameSender, mut outbox: mpsc::UnboundedReceiver<Bytes>) {
+async fn write_control(sender: FrameSender, mut outbox: mpsc::Receiver<Bytes>) {
     while let Some(frame) = outbox.recv().await {
         if sender.send(Class::Control, frame).await.is_err() {
             return;

@@ -242,6 +242,8 @@ pub struct Routes {
     pull: Option<Pull>,
     /// When a better session is looked for next.
     improve: Time,
+    /// When another portal is looked for, if primary and standby are at one.
+    part: Time,
     /// When the role last moved.
     moved: Time,
     actions: VecDeque<RouteAction>,
@@ -269,6 +271,7 @@ impl Routes {
             hedge: None,
             pull: None,
             improve: now + Duration::from_millis(IMPROVE_MS),
+            part: now,
             moved: now,
             actions: VecDeque::new(),
             now,

@@ -20,6 +20,8 @@ const SESSIONS_MAX: usize = 3;
 const STEADY_MS: u64 = 30_000;
 /// The role moves without need to a path at least this much shorter than half the present one.
 const SHORTER_MS: u64 = 20;
+/// A standby at the primary's own portal is a compromise: another portal is tried this often.
+const PART_MS: u64 = 5_000;
 /// Dialling the very route whose session is silent comes after all others.
 const AGAIN_COST: u32 = 100;
 /// A primary that is heard but does not deliver what the standby announced is given this long.
@@ -177,7 +179,7 @@ impl Routes {
                 self.dialler.aim(aim, now);
                 self.postpone_improvement();
             }
-            None if self.awake && self.mode == Mode::Live && self.improve <= now => {
+            None if self.awake && self.mode == Mode::Live && self.improve_at() <= now => {
                 self.dialler.aim(Aim::Improve, now);
             }
             None if self.dialler.aimed() != Some(Aim::Improve) => self.dialler.stop(),
@@ -265,6 +267,19 @@ impl Routes {
 
     fn postpone_improvement(&mut self) {
         self.improve = self.now + self.dialler.spread(Duration::from_millis(IMPROVE_MS));
+        self.part = self.now + self.dialler.spread(Duration::from_millis(PART_MS));
+    }
+
+    /// When a better standby is looked for next: soon, as long as one server carries both
+    /// sessions and there is another. Routes that fail back off on their own.
+    fn improve_at(&self) -> Time {
+        let portal = |id: SessionId| self.sessions[&id].route.portal;
+        let together = match (self.primary(), self.best_standby()) {
+            (Some(primary), Some(standby)) => portal(primary) == portal(standby),
+            _ => false,
+        };
+        let several = self.all.iter().any(|route| route.portal > 0);
+        if together && several { self.part.min(self.improve) } else { self.improve }
     }
 
     /// Whether another session is needed, and how badly.
@@ -387,7 +402,7 @@ impl Routes {
         let settled = self.awake && self.mode == Mode::Live && self.dialler.aimed().is_none();
         let rest = [
             self.dialler.deadline(self.cost()),
-            settled.then_some(self.improve),
+            settled.then(|| self.improve_at()),
             self.better_primary().map(|(_, at)| at),
             self.pull.map(|pull| self.pull_at(pull)),
         ];

@@ -219,6 +219,21 @@ fn both_portals_down_is_waited_out_without_a_busy_loop() {
 }
 
 #[test]
+fn a_portal_that_comes_back_late_takes_the_standby_over() {
+    // Only portal 0 answers at first, so both sessions are there: no safety from its loss.
+    let down = |route: RouteId, _, at: Time| route.portal == 1 && at < ms(60_000);
+    let mut world = World::with(config(1, &[2, 1], 3), clean(40), down);
+    world.run_until(59_000);
+    assert_eq!(world.route(world.routes.primary()), Some((0, 0, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((0, 0, Transport::Quic)));
+    let dialled = dials(&world, 10_000).len();
+    assert!(dialled <= 2 * 49 / 5 + 2, "{dialled} dials: one race in 5 s at most");
+    world.run_until(60_000 + 40_000);
+    assert_eq!(world.route(world.routes.standby()), Some((0, 1, Transport::Quic)));
+    assert_eq!(world.routes.sessions(), 2);
+}
+
+#[test]
 fn every_line_and_portal_is_tried_in_the_end() {
     // Only the last of 3 x 2 x 2 routes works, and only over TCP.
     let alive = RouteId { line: 2, portal: 1, address: 1 };

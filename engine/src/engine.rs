@@ -397,14 +397,19 @@ impl Engine {
                     session.open_space(tenant, Vector::default());
                 }
                 session.offer(due, place.0);
-                (*id, session.carries(tenant), session.primary || session.hedging)
+                // A peer that has it already wants to know that it is here too: it may have
+                // sent it on another way, or wait for a large blob that came from elsewhere.
+                let has = session.holding(tenant).is_some_and(|held| held.get(&log) >= place.0);
+                let pushing = session.primary || session.hedging;
+                (*id, session.carries(tenant) && (has || !pushing), pushing)
             })
             .collect();
-        for (id, carries, pushing) in carriers {
+        for (id, tell, pushing) in carriers {
+            if tell && from != Some(id) {
+                self.send(id, Frame::Have { tenant: Tenant(tenant), logs: logs.clone() });
+            }
             if pushing {
                 self.pump(id);
-            } else if carries && from != Some(id) {
-                self.send(id, Frame::Have { tenant: Tenant(tenant), logs: logs.clone() });
             }
         }
     }

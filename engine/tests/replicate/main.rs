@@ -139,6 +139,24 @@ fn a_large_file_resumes_with_the_chunks_it_lacks() {
 }
 
 #[test]
+fn whoever_brought_a_bundle_learns_that_it_is_held_though_another_was_quicker() {
+    let mut world = trio();
+    let file: Vec<u8> = (0..300_000_u32).map(|n| (n % 241) as u8).collect();
+    let (items, files) = invoice(&world, 2, &file);
+    world.say(2, items, files);
+    // B hears of the bundle from the node, whose chunks never arrive, and gets it from A.
+    world.lost_chunks = vec![(2, 1)];
+    world.connect(2, 1, true);
+    world.connect(2, 0, false);
+    let standby = world.connect(2, 0, false);
+    world.input(2, Input::Hedge { session: standby, on: true });
+    let mine = world.peers[2].log();
+    let b = world.peers[1].key.peer();
+    assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1);
+    assert_eq!(world.peers[2].engine.known(&b, tenant()).unwrap().get(&mine), 1);
+}
+
+#[test]
 fn a_stranger_gets_a_fault_and_nothing_else() {
     let mut world = trio();
     let stranger = world.add(Role::Node, key(), &[world.peers[0].key.peer()]);

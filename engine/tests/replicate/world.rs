@@ -91,8 +91,10 @@ pub struct World {
     inputs: VecDeque<(usize, Input)>,
     next: u64,
     now: u64,
-    /// Frames larger than this many are dropped: a wire that goes silent.
+    /// Wires (from, to) on which nothing arrives.
     pub silent: Vec<(usize, usize)>,
+    /// Wires (from, to) on which no chunk arrives.
+    pub lost_chunks: Vec<(usize, usize)>,
     pub bytes: u64,
 }
 
@@ -201,7 +203,8 @@ impl World {
         let bytes = frame.encode();
         self.peers[at].sent.push(frame);
         let Some((to, session)) = self.wires.get(&(at, session)).copied() else { return };
-        if self.silent.contains(&(at, to)) {
+        let chunk = bytes.first() == Frame::Chunk(no_chunk()).encode().first();
+        if self.silent.contains(&(at, to)) || chunk && self.lost_chunks.contains(&(at, to)) {
             return;
         }
         self.bytes += bytes.len() as u64;
@@ -278,6 +281,11 @@ impl World {
         };
         self.inputs.push_back((at, input));
     }
+}
+
+fn no_chunk() -> Chunk {
+    let blob = engine::id::BlobHash::of(b"");
+    Chunk { tenant: engine::wire::Tenant(tenant()), blob, index: 0, bytes: Vec::new() }
 }
 
 /// An invoice-like change in the name of `log`: Automerge's own bytes.

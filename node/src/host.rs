@@ -5,6 +5,7 @@
 //! behind, so a fast peer is slowed by its own stream and not buffered here.
 
 mod dispatch;
+mod paths;
 mod session;
 
 use std::{
@@ -37,9 +38,14 @@ use tokio::{
 
 use crate::{
     committer::{Committer, Completion},
-    transport::{Connection, Dialer, Identity, Transport, pin::PinSet},
+    transport::{
+        Connection, ConnectionError, DialError, Dialer, Endpoint, Identity, Transport, pin::PinSet,
+    },
 };
+use paths::Paths;
 use session::Line;
+
+pub use paths::{Path, PathState};
 
 /// Frames waiting for the engine, of all sessions together.
 const FRAMES_MAX: usize = 128;
@@ -100,6 +106,13 @@ pub struct View {
     pub admitted: Vec<PeerId>,
     /// What a person should know, newest last.
     pub alarms: Vec<Alarm>,
+    /// Every route towards the portals that are dialled.
+    pub paths: Vec<Path>,
+    /// Why nothing can be stored now, if so.
+    pub stuck: Option<String>,
+    /// When, in seconds since 1970, each portal was last known to hold what is held here and
+    /// nothing more. Only a node keeps count.
+    pub in_sync: BTreeMap<PeerId, u64>,
 }
 
 /// One open session.
@@ -145,9 +158,9 @@ enum Event {
     },
     DialFailed {
         attempt: AttemptId,
-        refused: bool,
+        error: DialError,
     },
-    Closed(SessionId),
+    Closed(SessionId, Option<ConnectionError>),
     Input(Input),
     Completion(Completion),
     Wake,
@@ -169,6 +182,9 @@ pub struct Host {
     fresh: watch::Sender<BTreeMap<VatNumber, u64>>,
     rebuilds: watch::Sender<BTreeMap<VatNumber, u64>>,
     alarms: Vec<Alarm>,
+    paths: Paths,
+    stuck: Option<String>,
+    in_sync: BTreeMap<PeerId, u64>,
     start: Instant,
 }
 
@@ -261,6 +277,9 @@ impl Host {
             fresh,
             rebuilds,
             alarms: Vec::new(),
+            paths: Paths::default(),
+            stuck: None,
+            in_sync: BTreeMap::new(),
             start: Instant::now(),
         };
         tokio::spawn(host.run(orders_in, inbox, frames_in));
@@ -345,7 +364,13 @@ impl Host {
     }
 
     fn view(&self) -> View {
-        let mut view = View { alarms: self.alarms.clone(), ..View::default() };
+        let mut view = View {
+            alarms: self.alarms.clone(),
+            paths: self.view_paths(),
+            stuck: self.stuck.clone(),
+            in_sync: self.in_sync.clone(),
+            ..View::default()
+        };
         for tenant in self.engine.tenants() {
             view.spaces.insert(tenant, self.engine.vector(tenant));
             let peers = self.config.portals.iter().copied();
@@ -370,6 +395,14 @@ impl Host {
             }
         }
         view
+    }
+
+    fn view_paths(&self) -> Vec<Path> {
+        let (Some(routes), Some(dialer)) = (&self.routes, &self.config.dialer) else {
+            return Vec::new();
+        };
+        let lines: Vec<_> = dialer.lines().iter().map(Endpoint::local).collect();
+        self.paths.view(&routes.view(), &lines, &self.config.dial, self.now())
     }
 }
 

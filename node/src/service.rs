@@ -24,7 +24,7 @@ use crate::{
     mirror::{Mirror, MirrorError, MirrorOptions},
     projector::Projector,
     spool::Spool,
-    status::{TenantStatus, tenant_status},
+    status::{TenantStatus, routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
     truth::{Truth, TruthOptions},
 };
@@ -184,6 +184,7 @@ async fn answer(
             let days = days_left(one.not_after);
             let mut status = tenant_status(&view, one.vat, &portals, days, waiting);
             let feed = one.host.fresh().borrow().get(&one.vat).copied().unwrap_or(0);
+            status.routes = routes(&view, &portals);
             status.records = mirror.count(one.vat).ok();
             status.mirror_behind = feed.saturating_sub(mirror.position(one.vat).unwrap_or(0));
             tenants.push(status);

@@ -1,6 +1,9 @@
 //! What a running service says of itself, for people and, as JSON, for machines.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use engine::{
     id::{PeerId, VatNumber},
@@ -8,7 +11,10 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{host::View, transport::Transport};
+use crate::{
+    host::{PathState, View},
+    transport::Transport,
+};
 
 /// One tenant as the service sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +35,12 @@ pub struct TenantStatus {
     pub portals: Vec<PortalStatus>,
     /// Open sessions.
     pub sessions: Vec<SessionStatus>,
+    /// Every way to a portal, used or not.
+    pub routes: Vec<RouteStatus>,
+    /// Why nothing can be stored now; absent when all is well.
+    pub storage: Option<String>,
+    /// What keeps files in the spool folders from being taken or delivered.
+    pub spool: Vec<String>,
     /// What a person should know.
     pub alarms: Vec<String>,
 }
@@ -46,6 +58,29 @@ pub struct PortalStatus {
     pub pending_up: u64,
     /// Bundles that are there and not here.
     pub pending_down: u64,
+    /// When both last held the same, in seconds since 1970; absent if not since the start.
+    pub last_sync: Option<u64>,
+}
+
+/// One way to a portal: a line of ours, an address of its, a transport.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Our address.
+    pub line: String,
+    /// The portal's name.
+    pub portal: String,
+    /// Its address.
+    pub address: String,
+    /// `quic` or `tcp`.
+    pub transport: String,
+    /// `idle`, `dialling`, `waiting` (for the next attempt) or `open`.
+    pub state: String,
+    /// `primary`, `standby` or `lame`, when open.
+    pub role: Option<String>,
+    /// Smoothed round trip in milliseconds, if it was ever measured.
+    pub srtt_ms: Option<f64>,
+    /// Why its last attempt or session ended, if none has opened since.
+    pub last_error: Option<String>,
 }
 
 /// One session.
@@ -75,12 +110,7 @@ pub fn tenant_status(
     in_out: usize,
 ) -> TenantStatus {
     let ours = view.spaces.get(&vat).cloned().unwrap_or_default();
-    let name = |peer: &PeerId| {
-        portals
-            .iter()
-            .find(|(_, pin)| pin == peer)
-            .map_or_else(|| peer.to_string(), |(n, _)| n.clone())
-    };
+    let name = |peer: &PeerId| named(portals, peer);
     TenantStatus {
         vat: vat.to_string(),
         bundles: count(&ours),
@@ -98,6 +128,7 @@ pub fn tenant_status(
                     holds: known.map(count),
                     pending_up: known.map_or(count(&ours), |held| ours.ahead_of(held)),
                     pending_down: known.map_or(0, |held| held.ahead_of(&ours)),
+                    last_sync: view.in_sync.get(pin).copied(),
                 }
             })
             .collect(),
@@ -116,8 +147,45 @@ pub fn tenant_status(
                 rtt_ms: session.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
             })
             .collect(),
+        routes: Vec::new(),
+        storage: view.stuck.clone(),
+        spool: Vec::new(),
         alarms: view.alarms.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Every way to a portal, from a host's view.
+#[must_use]
+pub fn routes(view: &View, portals: &[(String, PeerId)]) -> Vec<RouteStatus> {
+    view.paths
+        .iter()
+        .map(|path| {
+            let (state, role) = match path.state {
+                PathState::Idle => ("idle", None),
+                PathState::Dialling => ("dialling", None),
+                PathState::Waiting(_) => ("waiting", None),
+                PathState::Open(role) => ("open", Some(role)),
+            };
+            RouteStatus {
+                line: path.line.ip().to_string(),
+                portal: named(portals, &path.portal),
+                address: path.address.to_string(),
+                transport: match path.transport {
+                    engine::route::Transport::Quic => "quic".to_owned(),
+                    engine::route::Transport::Tcp => "tcp".to_owned(),
+                },
+                state: state.to_owned(),
+                role: role.map(|role| format!("{role:?}").to_lowercase()),
+                srtt_ms: path.srtt.map(|srtt| srtt.as_secs_f64() * 1000.0),
+                last_error: path.last_error.clone(),
+            }
+        })
+        .collect()
+}
+
+fn named(portals: &[(String, PeerId)], peer: &PeerId) -> String {
+    let known = portals.iter().find(|(_, pin)| pin == peer);
+    known.map_or_else(|| peer.to_string(), |(name, _)| name.clone())
 }
 
 fn count(vector: &Vector) -> u64 {
@@ -135,13 +203,23 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
             "P.IVA {vat}: {bundles} bundles here, {in_out} files in out/, \
              certificate ends in {certificate_days_left} days"
         );
-        for PortalStatus { name, connected, holds, pending_up, pending_down } in &tenant.portals {
+        if let Some(why) = &tenant.storage {
+            let _ = writeln!(text, "  STORAGE {why}");
+        }
+        for portal in &tenant.portals {
+            let PortalStatus { name, connected, holds, pending_up, pending_down, .. } = portal;
             let state = if *connected { "connected" } else { "not connected" };
             let holds = holds.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+            let last = portal.last_sync.map_or_else(|| "never".to_owned(), ago);
             let _ = writeln!(
                 text,
-                "  portal {name}: {state}, holds {holds}, to send {pending_up}, to fetch {pending_down}"
+                "  portal {name}: {state}, holds {holds}, to send {pending_up}, \
+                 to fetch {pending_down}, in sync {last}"
             );
+        }
+        write_routes(&mut text, &tenant.routes);
+        for why in &tenant.spool {
+            let _ = writeln!(text, "  FILES {why}");
         }
         for session in &tenant.sessions {
             let role = if session.primary { "primary" } else { "standby" };
@@ -154,4 +232,26 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
         }
     }
     text
+}
+
+/// The ways that are in trouble, one line each: those that work show as sessions.
+pub fn write_routes(text: &mut String, routes: &[RouteStatus]) {
+    for RouteStatus { line, portal, address, transport, state, last_error, .. } in routes {
+        if let Some(why) = last_error {
+            let _ = writeln!(
+                text,
+                "  route to {portal} at {address} by {transport} over {line}: {state}, {why}"
+            );
+        }
+    }
+}
+
+fn ago(seconds: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    match now.saturating_sub(seconds) {
+        0..=9 => "now".to_owned(),
+        age @ 10..=119 => format!("{age} s ago"),
+        age @ 120..=7199 => format!("{} min ago", age / 60),
+        age => format!("{} h ago", age / 3600),
+    }
 }

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use engine::id::VatNumber;
 use node::{
     config, control,
-    status::{TenantStatus, to_text},
+    status::{RouteStatus, TenantStatus, to_text, write_routes},
     transport::identity::certificate,
 };
 use portal_node::{
@@ -98,7 +98,10 @@ fn main() -> ExitCode {
             Ok(answer) => {
                 let tenants =
                     serde_json::from_value::<Vec<TenantStatus>>(answer["tenants"].clone());
-                print!("{}", to_text(&tenants.unwrap_or_default()));
+                let routes = serde_json::from_value::<Vec<RouteStatus>>(answer["routes"].clone());
+                let mut text = to_text(&tenants.unwrap_or_default());
+                write_routes(&mut text, &routes.unwrap_or_default());
+                print!("{text}");
                 ExitCode::SUCCESS
             }
             Err(code) => code,

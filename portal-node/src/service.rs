@@ -14,7 +14,7 @@ use node::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
     service::{ServiceError, bind, days_left, io_error, stopped},
-    status::tenant_status,
+    status::{routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
     truth::{Truth, TruthOptions},
 };
@@ -152,6 +152,7 @@ async fn status(
             .filter(|peer| !names.contains_key(peer))
             .map(|peer| (format!("node {:.8}", peer.to_string()), *peer)),
     );
+    let routes = routes(&view, &peers);
     let days = days_left(identity.not_after());
     let tenants: Vec<_> = view
         .spaces
@@ -168,5 +169,10 @@ async fn status(
             tenant_status(&view, *vat, &here, days, 0)
         })
         .collect();
-    serde_json::json!({ "pin": identity.peer().to_string(), "tenants": tenants })
+    serde_json::json!({
+        "pin": identity.peer().to_string(),
+        "storage": view.stuck,
+        "routes": routes,
+        "tenants": tenants,
+    })
 }

@@ -11,10 +11,10 @@ use engine::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Event, Host, next_session, now_ms, session::Line};
+use super::{Event, Host, next_session, now_ms, paths, session::Line};
 use crate::{
     committer::Completion,
-    transport::{Connection, DialError, Transport, pin::Pins},
+    transport::{Connection, ConnectionError, DialError, Transport, pin::Pins},
 };
 
 /// Alarms kept for status.
@@ -50,21 +50,30 @@ impl Host {
             Event::Dialled { attempt, primary, connection } => {
                 self.open(connection, Some(attempt), primary);
             }
-            Event::DialFailed { attempt, refused } => {
+            Event::DialFailed { attempt, error } => {
+                let refused = matches!(
+                    error,
+                    DialError::PinRefusedHere(_) | DialError::PinRefusedByPeer { .. }
+                );
+                self.paths.failed(attempt, &error);
                 if let Some(routes) = &mut self.routes {
                     let why = if refused { Failure::Refused } else { Failure::Unreachable };
                     routes.failed(attempt, why, now);
                 }
             }
-            Event::Closed(session) => self.closed(session),
+            Event::Closed(session, why) => self.closed(session, why.as_ref()),
             Event::Input(input) => self.feed(input),
             Event::Completion(Completion::Committed(commit)) => {
                 self.feed(Input::Committed { commit });
             }
             Event::Completion(Completion::Failed(error)) => {
+                self.stuck = Some(error.to_string());
                 self.feed(Input::CommitFailed { error });
             }
-            Event::Completion(Completion::Ready) => self.feed(Input::StoreReady),
+            Event::Completion(Completion::Ready) => {
+                self.stuck = None;
+                self.feed(Input::StoreReady);
+            }
             Event::Wake => {
                 if let Some(routes) = &mut self.routes {
                     routes.wake(now);
@@ -160,6 +169,7 @@ impl Host {
             }
             Effect::Pins { nodes } => self.pins(&nodes),
             Effect::Heard { session, pong } => {
+                self.note_sync();
                 if let Some(routes) = &mut self.routes {
                     match pong {
                         Some(n) => routes.pong(session, n, now),
@@ -168,6 +178,9 @@ impl Host {
                 }
             }
             Effect::Greeted { session } => {
+                if let Some(line) = self.lines.get(&session) {
+                    self.paths.greeted(session, &line.handle.authenticated().peer());
+                }
                 let attempt = self.attempts.remove(&session);
                 if let (Some(attempt), Some(routes)) = (attempt, &mut self.routes) {
                     routes.opened(attempt, session, now);
@@ -183,6 +196,11 @@ impl Host {
                     tracing::warn!(session = session.0, %fault, "session ends");
                 }
                 if let Some(line) = self.lines.remove(&session) {
+                    let peer = line.handle.authenticated().peer();
+                    match fault {
+                        Some(fault) => self.paths.faulted(session, &peer, fault),
+                        None => self.paths.ended(session, None),
+                    }
                     line.close(fault);
                 }
                 let refused = fault.is_some_and(engine::fault::Fault::needs_a_person);
@@ -227,7 +245,7 @@ impl Host {
     }
 
     fn dial(
-        &self,
+        &mut self,
         attempt: AttemptId,
         route: engine::route::RouteId,
         transport: engine::route::Transport,
@@ -240,6 +258,7 @@ impl Host {
             return;
         };
         let (peer, events) = (portal.peer, self.events.clone());
+        self.paths.dialled(attempt, route, transport);
         let transport = match transport {
             engine::route::Transport::Quic => Transport::Quic,
             engine::route::Transport::Tcp => Transport::Tcp,
@@ -249,8 +268,7 @@ impl Host {
                 Ok(connection) => Event::Dialled { attempt, primary, connection },
                 Err(error) => {
                     tracing::debug!(%error, %remote, "no connection");
-                    let refused = matches!(error, DialError::PinRefusedHere(_));
-                    Event::DialFailed { attempt, refused }
+                    Event::DialFailed { attempt, error }
                 }
             };
             let _ = events.send(event);
@@ -265,14 +283,20 @@ impl Host {
         let dialled = attempt.is_some();
         if let Some(attempt) = attempt {
             self.attempts.insert(session, attempt);
+            self.paths.opened(attempt, session);
         }
         self.feed(Input::Opened { session, peer, dialled, primary });
     }
 
-    fn closed(&mut self, session: SessionId) {
-        if self.lines.remove(&session).is_some() {
+    fn closed(&mut self, session: SessionId, why: Option<&ConnectionError>) {
+        if let Some(line) = self.lines.remove(&session) {
+            let refused = why.is_some_and(paths::is_refusal);
+            match why {
+                Some(why) => self.paths.lost(session, &line.handle.authenticated().peer(), why),
+                None => self.paths.ended(session, None),
+            }
             self.feed(Input::Closed { session });
-            self.unroute(session, false);
+            self.unroute(session, refused);
         }
     }
 
@@ -298,9 +322,28 @@ impl Host {
         self.config.pins.replace(pins);
     }
 
+    /// Notes which portals hold what this node holds and no more.
+    fn note_sync(&mut self) {
+        let Some(tenant) = self.config.tenant else { return };
+        let now = now_ms() / 1000;
+        let ours = self.engine.vector(tenant);
+        for (_, session) in self.engine.sessions() {
+            let fresh = self.in_sync.get(&session.peer) == Some(&now);
+            if !fresh
+                && let Some(theirs) = session.holding(tenant)
+                && session.greeted
+                && ours.ahead_of(theirs) == 0
+                && theirs.ahead_of(&ours) == 0
+            {
+                self.in_sync.insert(session.peer, now);
+            }
+        }
+    }
+
     /// Tells the routes when nothing announced is outstanding any more.
     fn satisfy(&mut self) {
         let now = self.now();
+        self.note_sync();
         let ahead = self.engine.sessions().any(|(_, session)| {
             self.engine.tenants().any(|tenant| {
                 let ours = self.engine.vector(tenant);

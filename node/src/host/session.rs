@@ -1,6 +1,6 @@
 //! One connection at work: tasks that move frames between it and the host's loop.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use engine::{
@@ -16,17 +16,22 @@ use engine::{
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
 };
 
 use super::Event;
 use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
+
+/// How long a closing session waits until `Bye` is handed to the connection.
+const BYE_GRACE: Duration = Duration::from_secs(1);
 
 /// The sending side of one session.
 pub(super) struct Line {
     pub(super) handle: Handle,
     control: mpsc::Sender<Bytes>,
     sender: FrameSender,
+    writer: JoinHandle<()>,
 }
 
 impl Line {
@@ -40,9 +45,9 @@ impl Line {
         let handle = connection.handle();
         let (sender, receiver) = connection.split();
         let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
-        tokio::spawn(write_control(sender.clone(), outbox));
+        let writer = tokio::spawn(write_control(sender.clone(), outbox));
         tokio::spawn(read(session, receiver, events, frames));
-        Self { handle, control, sender }
+        Self { handle, control, sender, writer }
     }
 
     /// Queues a frame on the control stream. A peer that asks and does not read is cut off.
@@ -110,10 +115,12 @@ impl Line {
 
     /// Closes once what is queued on control has left.
     pub(super) fn close(self, fault: Option<Fault>) {
-        let Self { handle, control, sender } = self;
+        let Self { handle, control, sender, writer } = self;
         drop((control, sender));
         tokio::spawn(async move {
-            tokio::task::yield_now().await;
+            // The writer ends once it has sent what was queued: `Bye` among it. A peer that
+            // does not read is told by the code alone.
+            let _ = timeout(BYE_GRACE, writer).await;
             let code = fault.map_or(0, |fault| u32::from(fault.code()));
             let reason = fault.map_or_else(String::new, |fault| fault.to_string());
             handle.close(code, &reason).await;
@@ -135,18 +142,25 @@ async fn read(
     events: mpsc::UnboundedSender<Event>,
     frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
 ) {
+    let mut why = None;
     while let Some(received) = receiver.recv().await {
         let frame = match received {
             Ok((_, bytes)) => Frame::decode(&bytes),
             Err(error) => {
                 tracing::debug!(%error, session = session.0, "connection ended");
+                why = Some(error);
                 break;
             }
         };
         let bad = frame.is_err();
-        if frames.send((session, frame)).await.is_err() || bad {
+        if frames.send((session, frame)).await.is_err() {
+            break;
+        }
+        if bad {
+            // The host names the fault and closes; told of the end first, it could not.
+            receiver.closed().await;
             break;
         }
     }
-    let _ = events.send(Event::Closed(session));
+    let _ = events.send(Event::Closed(session, why));
 }

@@ -45,6 +45,9 @@ pub const LOGS_PER_SPACE_MAX: usize = 4096;
 /// Bytes of runs sent on one session and not acknowledged yet: 40 ms at 1 Gbit/s and more than
 /// any ADSL line holds, so the line is the limit and not the window.
 pub const SESSION_IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same on a standby that carries a hedge: a false alarm, which is certain now and then,
+/// must cost a slow line little.
+pub const HEDGE_IN_FLIGHT_BYTES_MAX: usize = 128 * 1024;
 /// Batches handed to the store and not durable yet, per engine.
 pub const COMMITS_IN_FLIGHT_MAX: usize = 64;
 /// Chunks asked for and not arrived, per session.
@@ -77,6 +80,7 @@ pub const DEMOTE_SILENCE_MS: u64 = 1_500;
 /// A session whose `Hello` has not come by now is closed.
 pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 
+const _: () = assert!(HEDGE_IN_FLIGHT_BYTES_MAX < SESSION_IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(RUN_RAW_BYTES_TARGET < RUN_RAW_BYTES_MAX);
 const _: () = assert!(RUN_RAW_BYTES_MAX + RUN_BUNDLES_MAX * 8 + 4096 < FRAME_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX + BUNDLE_INLINE_BYTES_MAX <= RUN_RAW_BYTES_MAX);

@@ -168,10 +168,12 @@ impl Session {
 
     /// The next run to send, if one may be sent now: (what, after which bundle).
     pub fn next_run(&mut self) -> Option<(Due, Seq)> {
-        if self.sending.is_some()
-            || !self.greeted
-            || self.flight_bytes >= limits::SESSION_IN_FLIGHT_BYTES_MAX
-        {
+        let bytes_max = if self.primary {
+            limits::SESSION_IN_FLIGHT_BYTES_MAX
+        } else {
+            limits::HEDGE_IN_FLIGHT_BYTES_MAX
+        };
+        if self.sending.is_some() || !self.greeted || self.flight_bytes >= bytes_max {
             return None;
         }
         let pushing = self.primary || self.hedging;

@@ -345,6 +345,12 @@ impl Host {
         let now = self.now();
         self.engine.tick(now);
         if let Some(routes) = &mut self.routes {
+            // A slow line that is busy with a large upload may owe a frame for long and be well.
+            for (session, line) in &mut self.lines {
+                if line.was_acknowledged() {
+                    routes.heard(*session, now);
+                }
+            }
             routes.tick(now);
         }
     }

@@ -32,6 +32,7 @@ pub(super) struct Line {
     control: mpsc::Sender<Bytes>,
     sender: FrameSender,
     writer: JoinHandle<()>,
+    acknowledgements: u64,
 }
 
 impl Line {
@@ -47,7 +48,7 @@ impl Line {
         let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
         let writer = tokio::spawn(write_control(sender.clone(), outbox));
         tokio::spawn(read(session, receiver, events, frames));
-        Self { handle, control, sender, writer }
+        Self { handle, control, sender, writer, acknowledgements: 0 }
     }
 
     /// Queues a frame on the control stream. A peer that asks and does not read is cut off.
@@ -57,6 +58,12 @@ impl Line {
             let fault = Fault::Busy;
             self.handle.abort(u32::from(fault.code()), &fault.to_string());
         }
+    }
+
+    /// Whether the peer's transport acknowledged anything since the last call.
+    pub(super) fn was_acknowledged(&mut self) -> bool {
+        let acknowledgements = self.handle.stats().acknowledgements;
+        std::mem::replace(&mut self.acknowledgements, acknowledgements) != acknowledgements
     }
 
     /// Reads a run and sends it; tells the host when it is on its way.
@@ -115,7 +122,7 @@ impl Line {
 
     /// Closes once what is queued on control has left.
     pub(super) fn close(self, fault: Option<Fault>) {
-        let Self { handle, control, sender, writer } = self;
+        let Self { handle, control, sender, writer, .. } = self;
         drop((control, sender));
         tokio::spawn(async move {
             // The writer ends once it has sent what was queued: `Bye` among it. A peer that

@@ -52,6 +52,9 @@ pub struct Stats {
     pub received_bytes: u64,
     /// Datagrams received; over TCP, reads.
     pub received_datagrams: u64,
+    /// Acknowledgements received from the peer's QUIC: proof that the path works both ways,
+    /// however long the frames themselves wait; over TCP unknown, 0.
+    pub acknowledgements: u64,
     /// Packets declared lost; over TCP unknown, 0.
     pub lost_packets: u64,
     /// Bytes the congestion control lets fly at once; over TCP unknown, 0.

@@ -115,6 +115,7 @@ impl QuicSender {
             sent_datagrams: stats.udp_tx.datagrams,
             received_bytes: stats.udp_rx.bytes,
             received_datagrams: stats.udp_rx.datagrams,
+            acknowledgements: stats.frame_rx.acks,
             lost_packets: stats.path.lost_packets,
             congestion_window_bytes: stats.path.cwnd,
         }

@@ -138,6 +138,7 @@ impl Counters {
             sent_datagrams: self.writes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             received_datagrams: self.reads.load(Ordering::Relaxed),
+            acknowledgements: 0,
             lost_packets: 0,
             congestion_window_bytes: 0,
         }

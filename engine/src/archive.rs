@@ -6,7 +6,7 @@
 //! | Blobs | tenant, blob, index | SHA-256 of the chunk, the chunk |
 //! | Index | tenant, document, log, seq | nothing |
 //! | Feed | tenant, position | log, seq, check |
-//! | Tips | tenant, log | key, incarnation, seq, hash, check |
+//! | Tips | tenant, log | key, incarnation, seq, hash, position, check |
 //! | Authority | tenant, log, seq, item | item, check |
 //!
 //! All numbers in keys are big endian, so that key order is number order, and every key
@@ -52,6 +52,8 @@ pub struct Tip {
     pub seq: Seq,
     /// Its hash.
     pub hash: ChainHash,
+    /// Where in the tenant's feed its last bundle stands: the logs in the order they moved.
+    pub position: u64,
 }
 
 /// Everything an engine needs to know at start: O(logs + grants), no bundle is read.
@@ -222,14 +224,20 @@ pub fn truncate(
         ControlFlow::Continue(())
     })?;
     let (seq, hash) = end;
-    put_tip(&mut batch, &Tip { tenant, origin: origin.clone(), seq, hash });
+    put_tip(&mut batch, &Tip { tenant, origin: origin.clone(), seq, hash, position: 0 });
     Ok((batch, end))
 }
 
 /// Adds a log's tip to `batch`.
 pub fn put_tip(batch: &mut Batch, tip: &Tip) {
     let key = join(&[&tenant_key(tip.tenant), tip.origin.log().as_bytes()]);
-    let row = join(&[tip.origin.key.spki(), &tip.origin.incarnation.0, &be(tip.seq), &tip.hash.0]);
+    let row = join(&[
+        tip.origin.key.spki(),
+        &tip.origin.incarnation.0,
+        &be(tip.seq),
+        &tip.hash.0,
+        &be(tip.position),
+    ]);
     let value = checked(&key, row);
     batch.put(Table::Tips, key, value);
 }
@@ -530,11 +538,13 @@ fn read_tip(key: &[u8], value: &[u8]) -> Option<Tip> {
     let origin = Origin { key: key_of_writer, incarnation: Incarnation(*chunk(&mut row)?) };
     let seq = u64::from_be_bytes(*chunk(&mut row)?);
     let hash = ChainHash(*chunk(&mut row)?);
+    let position = u64::from_be_bytes(*chunk(&mut row)?);
     (key.get(8..)? == origin.log().as_bytes()).then_some(Tip {
         tenant: read_tenant(key)?,
         origin,
         seq,
         hash,
+        position,
     })
 }
 

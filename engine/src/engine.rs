@@ -5,6 +5,7 @@
 //! replica itself: logs, what is said here, and what becomes durable.
 
 mod frames;
+mod spaces;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -22,7 +23,7 @@ use crate::{
     store::Batch,
     time::Time,
     vector::{Digest, Vector},
-    wire::{Frame, SpaceState, Tenant},
+    wire::{Frame, Tenant},
 };
 
 /// What an engine is told once.
@@ -348,7 +349,8 @@ impl Engine {
             );
         }
         let mut place = None;
-        if let Some(entry) = space.logs.get(&log).filter(|_| !fresh.is_empty()) {
+        if let Some(entry) = space.logs.get_mut(&log).filter(|_| !fresh.is_empty()) {
+            entry.moved(space.position);
             archive::put_tip(&mut batch, &entry.tip());
             place = Some(entry.pending());
         }
@@ -537,30 +539,6 @@ impl Engine {
         let digests: Vec<_> =
             self.spaces.iter().map(|(tenant, space)| (*tenant, space.digest())).collect();
         Digest::of_root(digests.iter().map(|(tenant, digest)| (*tenant, digest)))
-    }
-
-    fn space_state(&self, tenant: VatNumber) -> SpaceState {
-        SpaceState {
-            tenant: Tenant(tenant),
-            logs: self.vector(tenant).iter().collect(),
-            digest: self.digest(tenant),
-        }
-    }
-}
-
-impl Space {
-    fn vector(&self) -> Vector {
-        self.logs.iter().map(|(id, log)| (*id, log.durable().0)).collect()
-    }
-
-    fn digest(&self) -> Digest {
-        let places: Vec<_> = self
-            .logs
-            .iter()
-            .map(|(id, log)| (id, log.durable()))
-            .filter(|(_, place)| place.0 > 0)
-            .collect();
-        Digest::of_space(places.iter().map(|(id, place)| (*id, place.0, &place.1)))
     }
 }
 

@@ -36,6 +36,11 @@ pub const DOCUMENT_DEPTH_MAX: usize = 8;
 pub const DOCUMENT_CHANGES_MAX: usize = 10_000;
 /// Spaces listed in a `Hello`; more are sent in `Spaces` frames only if roots differ.
 pub const HELLO_SPACES_MAX: usize = 64;
+/// Logs of a space that a brief state lists: both portals and a few nodes, now and before
+/// their last start. 19 B each.
+pub const BRIEF_LOGS_MAX: usize = 6;
+/// How many of our own newest logs a peer may not know, for its brief state to be understood.
+pub const BRIEF_NEWER_MAX: usize = 8;
 /// Places of a log kept in memory to compare overlapping runs with: 2.5 kB a busy log.
 pub const LOG_RECENT_MAX: usize = 64;
 /// The peer's name for its program, in `Hello`.

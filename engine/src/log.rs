@@ -29,6 +29,8 @@ pub struct Log {
     /// a reconnection) can be compared with it. Never empty.
     recent: VecDeque<Place>,
     forked: bool,
+    /// Where in the tenant's feed its last bundle stands.
+    position: u64,
     /// Bundles whose rows were found damaged and are being fetched again.
     damaged: BTreeSet<Seq>,
 }
@@ -63,16 +65,16 @@ impl Log {
     /// A log of which nothing is held yet.
     #[must_use]
     pub fn new(tenant: VatNumber, origin: Origin) -> Self {
-        Self::at(tenant, origin, (0, ChainHash::START))
+        Self::at(tenant, origin, (0, ChainHash::START), 0)
     }
 
     /// A log as the store has it.
     #[must_use]
     pub fn restored(tip: Tip) -> Self {
-        Self::at(tip.tenant, tip.origin, (tip.seq, tip.hash))
+        Self::at(tip.tenant, tip.origin, (tip.seq, tip.hash), tip.position)
     }
 
-    fn at(tenant: VatNumber, origin: Origin, place: Place) -> Self {
+    fn at(tenant: VatNumber, origin: Origin, place: Place, position: u64) -> Self {
         Self {
             tenant,
             origin,
@@ -80,6 +82,7 @@ impl Log {
             durable: place,
             recent: VecDeque::from([place]),
             forked: false,
+            position,
             damaged: BTreeSet::new(),
         }
     }
@@ -139,6 +142,11 @@ impl Log {
         if self.recent.len() > limits::LOG_RECENT_MAX {
             self.recent.pop_front();
         }
+    }
+
+    /// The log's last bundle stands at `position` of the tenant's feed.
+    pub fn moved(&mut self, position: u64) {
+        self.position = position;
     }
 
     /// Moves the durable tip: a barrier covered everything up to `place`.
@@ -201,6 +209,12 @@ impl Log {
         self.durable
     }
 
+    /// Where in the tenant's feed its last bundle stands: orders logs by when they moved.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Whether its writer signed two pasts.
     #[must_use]
     pub fn is_forked(&self) -> bool {
@@ -211,7 +225,8 @@ impl Log {
     #[must_use]
     pub fn tip(&self) -> Tip {
         let (seq, hash) = self.pending;
-        Tip { tenant: self.tenant, origin: self.origin.clone(), seq, hash }
+        let (tenant, origin) = (self.tenant, self.origin.clone());
+        Tip { tenant, origin, seq, hash, position: self.position }
     }
 
     fn contradicts(&self, place: Place) -> bool {

@@ -23,6 +23,8 @@ pub enum Frame {
     Hello(Hello),
     /// The spaces of a peer that has too many for its `Hello`, sent if roots differ.
     Spaces(Vec<SpaceState>),
+    /// Tell me these spaces in full: what you said in brief is not known here.
+    WantSpaces(Vec<Tenant>),
     /// Bundles.
     Run(Run),
     /// These logs are durable here up to these numbers, blobs included.
@@ -89,16 +91,24 @@ pub struct Hello {
     pub root: Digest,
 }
 
-/// What a replica holds of one space.
+/// What a replica holds of one space. Logs grow in number with every start of a writer, and
+/// all but a few are finished: so the vector may be told in brief, as the logs that moved
+/// last and a digest of the others, from which a peer that knows those works it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpaceState {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its vector.
+    /// Its vector, or the part of it that moved last.
     pub logs: Vec<(LogId, Seq)>,
-    /// Its digest.
+    /// Digest of the other logs, when there are others.
+    pub rest: Option<RestDigest>,
+    /// Digest of the whole space.
     pub digest: Digest,
 }
+
+/// The first bytes of a [`Digest`] over a part of a space's logs. Enough to recognise what
+/// is known: a collision, one in 2^64, shows as unequal digests once all is exchanged.
+pub type RestDigest = [u8; 8];
 
 /// A chunk of a large blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +228,7 @@ impl Frame {
                     && hello.spaces.len() <= limits::HELLO_SPACES_MAX
                     && hello.spaces.iter().all(|s| s.logs.len() <= limits::LOGS_PER_SPACE_MAX)
             }
+            Self::WantSpaces(tenants) => tenants.len() <= limits::HELLO_SPACES_MAX,
             Self::Spaces(spaces) => {
                 spaces.iter().all(|s| s.logs.len() <= limits::LOGS_PER_SPACE_MAX)
             }

@@ -33,7 +33,7 @@ impl Engine {
         let spaces = if tenants.len() > limits::HELLO_SPACES_MAX {
             Vec::new()
         } else {
-            tenants.iter().map(|tenant| self.space_state(*tenant)).collect()
+            tenants.iter().map(|tenant| self.brief_state(*tenant)).collect()
         };
         let root = self.root();
         let agent = self.config.agent.clone();
@@ -63,6 +63,7 @@ impl Engine {
             _ if !greeted => Err(Fault::NotGreeted),
             Frame::Hello(_) => Err(Fault::NotGreeted),
             Frame::Spaces(spaces) => spaces.iter().try_for_each(|space| self.space(id, space)),
+            Frame::WantSpaces(tenants) => self.want_spaces(id, &tenants),
             Frame::Run(run) => self.run(id, &run),
             Frame::Ack { tenant, logs } => self.held(id, tenant.0, &logs),
             Frame::Have { tenant, logs } => self.have(id, tenant.0, &logs),
@@ -172,29 +173,40 @@ impl Engine {
         let withheld = hello.spaces.is_empty() && hello.root != Digest::of_root([].into_iter());
         if withheld && hello.root == root {
             for tenant in shared {
-                let state = self.space_state(tenant);
+                let state = self.full_state(tenant);
                 self.space(id, &state)?;
             }
             return Ok(());
         }
         if shared.len() > limits::HELLO_SPACES_MAX && hello.root != root {
             for part in shared.chunks(limits::HELLO_SPACES_MAX) {
-                let states = part.iter().map(|tenant| self.space_state(*tenant)).collect();
+                let states = part.iter().map(|tenant| self.brief_state(*tenant)).collect();
                 self.send(id, Frame::Spaces(states));
             }
         }
         hello.spaces.iter().try_for_each(|space| self.space(id, space))?;
         if !withheld {
             for tenant in shared {
-                if self.sessions.get(&id).is_some_and(|session| !session.carries(tenant)) {
+                let unsaid = hello.spaces.iter().all(|space| space.tenant.0 != tenant);
+                if unsaid {
                     let state = SpaceState {
                         tenant: Tenant(tenant),
                         logs: Vec::new(),
+                        rest: None,
                         digest: Digest::default(),
                     };
                     self.space(id, &state)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn want_spaces(&mut self, id: SessionId, tenants: &[Tenant]) -> Result<(), Fault> {
+        for tenant in tenants {
+            self.may_hold(id, tenant.0)?;
+            let state = self.full_state(tenant.0);
+            self.send(id, Frame::Spaces(vec![state]));
         }
         Ok(())
     }
@@ -209,7 +221,10 @@ impl Engine {
         let Some(peer) = self.sessions.get(&id).map(|session| session.peer) else {
             return Ok(());
         };
-        let theirs: Vector = state.logs.iter().copied().collect();
+        let Some(theirs) = self.understand(state) else {
+            self.send(id, Frame::WantSpaces(vec![state.tenant]));
+            return Ok(());
+        };
         let ours = self.vector(tenant);
         if theirs == ours && state.digest != self.digest(tenant) {
             self.effects.push_back(Effect::Alarm(Alarm::Diverged { tenant, peer }));

@@ -83,6 +83,54 @@ fn nothing_changed_costs_two_hellos_whatever_is_held() {
 }
 
 #[test]
+fn many_restarts_do_not_make_a_hello_longer_nor_a_reconnection_slower() {
+    let mut world = trio();
+    for n in 0..40 {
+        let session = world.connect(2, n % 2, true);
+        let (items, files) = invoice(&world, 2, format!("<xml>{n}</xml>").as_bytes());
+        world.say(2, items, files);
+        world.cut((2, session));
+        world.crash(2);
+    }
+    assert_eq!(world.peers[2].engine.vector(tenant()).len(), 41, "40 of its own, and A's");
+    let asked = |world: &World| {
+        let asks = |frame: &&Frame| matches!(frame, Frame::WantSpaces(_));
+        world.peers.iter().map(|peer| peer.sent.iter().filter(asks).count()).sum::<usize>()
+    };
+    let before = asked(&world);
+    for portal in [0, 1] {
+        world.bytes = 0;
+        let session = world.connect(2, portal, true);
+        assert!(world.bytes <= 600, "two hellos took {} bytes", world.bytes);
+        world.cut((2, session));
+    }
+    // Offline on both sides: each has a log the other has never heard of.
+    let (items, files) = invoice(&world, 2, b"<xml>offline</xml>");
+    world.say(2, items, files);
+    world.crash(0);
+    let outcome = DocumentId::invoice(&BlobHash::of(b"x")).sibling(Kind::Outcome);
+    let item = change(outcome, world.peers[0].log(), "said after a restart");
+    world.say(0, vec![item], vec![]);
+    world.connect(2, 0, true);
+    world.connect(0, 1, true);
+    assert_equal(&world);
+    assert_eq!(asked(&world), before, "understood at once");
+}
+
+#[test]
+fn a_brief_state_that_is_not_understood_is_asked_for_in_full() {
+    let mut world = trio();
+    // The node restarts often while nobody hears it: the portals know none of its logs.
+    for n in 0..30 {
+        let (items, files) = invoice(&world, 2, format!("<xml>{n}</xml>").as_bytes());
+        world.say(2, items, files);
+        world.crash(2);
+    }
+    world.connect(2, 0, true);
+    assert_equal(&world);
+}
+
+#[test]
 fn an_acknowledged_invoice_survives_a_crash_of_whoever_acknowledged_it() {
     let mut world = trio();
     world.connect(2, 0, true);

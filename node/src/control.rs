@@ -6,6 +6,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -14,10 +15,17 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
+    time::{sleep, timeout},
 };
+
+use crate::private;
 
 /// Longest line either way.
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Longest that one question may take: anybody on this machine can connect and say nothing.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Pause after the system could not give us a socket.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize)]
 struct Door {
@@ -46,14 +54,18 @@ pub async fn listen<T: DeserializeOwned + Send + 'static>(
     SystemRandom::new().fill(&mut secret).map_err(|_| io::Error::other("no random numbers"))?;
     let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let door = Door { address: socket.local_addr()?, secret: secret.clone() };
-    write_private(&door_file(dir), &serde_json::to_vec(&door)?)?;
+    private::write(&door_file(dir), &serde_json::to_vec(&door)?)?;
     let (questions, asked) = mpsc::channel(16);
     tokio::spawn(async move {
-        while let Ok((stream, _)) = socket.accept().await {
-            if questions.is_closed() {
-                return;
+        while !questions.is_closed() {
+            match socket.accept().await {
+                Ok((stream, _)) => {
+                    let answering = answer(stream, secret.clone(), questions.clone());
+                    tokio::spawn(timeout(ANSWER, answering));
+                }
+                // Too many open files, most likely; one that asks later is answered again.
+                Err(_) => sleep(PAUSE).await,
             }
-            tokio::spawn(answer(stream, secret.clone(), questions.clone()));
         }
     });
     Ok(asked)
@@ -107,20 +119,6 @@ pub async fn ask<T: Serialize>(dir: &Path, question: T) -> Result<serde_json::Va
 
 fn door_file(dir: &Path) -> PathBuf {
     dir.join("control.json")
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-///
-/// # Errors
-/// What the operating system says.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let half = path.with_extension("half");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    io::Write::write_all(&mut options.open(&half)?, bytes)?;
-    fs::rename(half, path)
 }
 
 /// The service cannot be asked.

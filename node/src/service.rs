@@ -22,8 +22,9 @@ use crate::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
     mirror::{Mirror, MirrorError, MirrorOptions},
+    private,
     projector::Projector,
-    spool::Spool,
+    spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
     truth::{Truth, TruthOptions},
@@ -42,6 +43,7 @@ struct Served {
     vat: VatNumber,
     host: HostHandle,
     spool: PathBuf,
+    troubles: Troubles,
     not_after: u64,
 }
 
@@ -89,7 +91,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     if config.portals.is_empty() {
         return Err(ServiceError::Nothing("[[portal]]"));
     }
-    fs::create_dir_all(&config.data).map_err(io_error(config.data.display()))?;
+    private::folder(&config.data).map_err(io_error(config.data.display()))?;
     let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
     let mirror = Arc::new(mirror);
     let mut served = Vec::new();
@@ -144,6 +146,7 @@ fn serve(
         vat: tenant.vat,
         host,
         spool: tenant.spool.clone(),
+        troubles: spool.troubles(),
         not_after: identity.not_after(),
     };
     Ok((served, spool, store))
@@ -184,6 +187,7 @@ async fn answer(
             let days = days_left(one.not_after);
             let mut status = tenant_status(&view, one.vat, &portals, days, waiting);
             let feed = one.host.fresh().borrow().get(&one.vat).copied().unwrap_or(0);
+            status.spool = one.troubles.sentences();
             status.routes = routes(&view, &portals);
             status.records = mirror.count(one.vat).ok();
             status.mirror_behind = feed.saturating_sub(mirror.position(one.vat).unwrap_or(0));

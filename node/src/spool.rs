@@ -1,33 +1,43 @@
 //! The folders an ERP shares with a node: `out/` to drop, `taken/` and `rejected/` to see
 //! what became of it, `in/` to collect.
 //!
-//! A file in `out/` is waited for until its size and time stand still, read, said to the
-//! engine, and moved to `taken/` only once it is durable. A crash in between finds the file
-//! again; the same file is the same document, so it is not said twice. Folders are looked at
-//! on a beat and not watched: the ERP may write over a network share that tells nobody.
+//! A file in `out/` is waited for until it stands still, read, said to the engine, and moved
+//! to `taken/` only once it is durable. A crash in between finds the file again; the same file
+//! is the same document, so it is not said twice. Folders are looked at on a beat and not
+//! watched: the ERP may write over a network share that tells nobody. What keeps a file from
+//! being taken or delivered is kept for status.
+
+pub mod waiting;
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use engine::{archive, document::invoice::Direction, id::VatNumber, record::Record, store::Store};
+use engine::{
+    archive::{self, ReadError},
+    document::invoice::Direction,
+    id::{LogId, Seq, VatNumber},
+    record::Record,
+    store::Store,
+};
 use tokio::{task::spawn_blocking, time::sleep};
 
+use self::waiting::{STILL, Waiting};
 use crate::{
     host::HostHandle,
-    intake::{Intake, safe_name},
+    intake::{Intake, file_name, free_name, safe_name},
+    private,
+    reason::Reason,
 };
 
-/// How often `out/` is looked at.
-const BEAT: Duration = Duration::from_millis(500);
-/// Files said at a time.
-const BATCH_MAX: usize = 64;
-/// Largest file read: what the engine takes, and a little, to say so in a sentence.
-const FILE_BYTES_MAX: u64 = engine::limits::BLOB_BYTES_MAX;
+/// How often `in/` is tried again after it could not be filled.
+const DELIVER_RETRY: Duration = Duration::from_secs(5);
+/// Troubles told in status; nobody reads more.
+const TROUBLES_MAX: usize = 20;
 
 /// One tenant's folders.
 #[derive(Clone)]
@@ -37,10 +47,47 @@ pub struct Spool {
     cursor: PathBuf,
     host: HostHandle,
     store: Arc<dyn Store>,
+    troubles: Troubles,
 }
 
-/// What a file looked like at the last beat.
-type Look = (u64, Option<SystemTime>);
+/// What keeps files from being taken and delivered, in sentences. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Troubles(Arc<Mutex<(Vec<String>, Option<String>)>>);
+
+impl Troubles {
+    /// The sentences, of `out/` first.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (out, delivering) = &*told;
+        let mut sentences: Vec<_> = out.iter().take(TROUBLES_MAX).cloned().collect();
+        if out.len() > TROUBLES_MAX {
+            sentences.push(format!("and {} more files", out.len() - TROUBLES_MAX));
+        }
+        sentences.extend(delivering.clone());
+        sentences
+    }
+
+    fn out(&self, sentences: Vec<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = sentences;
+    }
+
+    /// Returns whether it is news.
+    fn delivering(&self, sentence: Option<&String>) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut told.1, sentence.cloned()).as_ref() != sentence
+    }
+}
+
+/// What is to become of a file.
+enum Fate {
+    /// It is durable: to `taken/`.
+    Taken,
+    /// To `rejected/`.
+    Rejected(Reason),
+    /// It may still be being written.
+    Waits,
+}
 
 impl Spool {
     /// Makes the folders below `root`. `cursor` is a file of ours that remembers how far
@@ -58,7 +105,8 @@ impl Spool {
         for folder in ["out", "taken", "rejected", "in"] {
             fs::create_dir_all(root.join(folder))?;
         }
-        Ok(Self { tenant, root: root.to_owned(), cursor, host, store })
+        let root = root.to_owned();
+        Ok(Self { tenant, root, cursor, host, store, troubles: Troubles::default() })
     }
 
     /// Empties `out/` and fills `in/` until the task is dropped.
@@ -66,90 +114,108 @@ impl Spool {
         tokio::join!(self.take(), self.deliver());
     }
 
+    /// What keeps files from being taken and delivered.
+    #[must_use]
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
     async fn take(&self) {
-        let mut looks: BTreeMap<PathBuf, Look> = BTreeMap::new();
+        let mut waiting = Waiting::default();
         loop {
-            let mut now = BTreeMap::new();
-            let mut ready = Vec::new();
-            for (path, look) in list(&self.root.join("out")) {
-                if looks.get(&path) == Some(&look) && ready.len() < BATCH_MAX {
-                    ready.push(path.clone());
+            let out = self.root.join("out");
+            match waiting.look(&out, Instant::now()) {
+                Ok(()) => {
+                    self.take_ready(&mut waiting).await;
+                    self.troubles.out(waiting.troubles());
                 }
-                now.insert(path, look);
-            }
-            looks = now;
-            let said = ready.into_iter().map(|path| {
-                let spool = self.clone();
-                tokio::spawn(async move { spool.take_one(&path).await })
-            });
-            for one in said.collect::<Vec<_>>() {
-                if let Ok(Err(error)) = one.await {
-                    tracing::error!(tenant = %self.tenant, %error, "a file stays in out/");
+                Err(error) => {
+                    let why = format!("{} cannot be read: {error}", out.display());
+                    self.troubles.out(vec![why]);
                 }
             }
-            sleep(BEAT).await;
+            sleep(STILL).await;
         }
     }
 
-    async fn take_one(&self, path: &Path) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if fs::metadata(path)?.len() > FILE_BYTES_MAX {
-            return self.reject(path, &name, "il file supera la dimensione massima di 32 MB");
+    async fn take_ready(&self, waiting: &mut Waiting) {
+        let mut judged = Vec::new();
+        for (path, may_reject) in waiting.ready(Instant::now()) {
+            let (spool, file) = (self.clone(), path.clone());
+            let fate = tokio::spawn(async move { spool.judge(&file, may_reject).await });
+            judged.push((path, fate));
         }
-        let (bytes, intake) = {
-            let (path, name) = (path.to_owned(), name.clone());
-            let read = spawn_blocking(move || {
-                let bytes = fs::read(path)?;
-                let intake = Intake::read(&name, &bytes, None);
-                io::Result::Ok((bytes, intake))
-            });
-            read.await.map_err(io::Error::other)??
-        };
-        let intake = match intake {
-            Ok(intake) => intake,
-            Err(error) => return self.reject(path, &name, &error.to_string()),
+        // They are said together and moved one by one: two names may come to the same.
+        for (path, fate) in judged {
+            let done = match fate.await {
+                Ok(Ok(Fate::Waits)) => {
+                    waiting.wait(&path);
+                    Ok(())
+                }
+                Ok(Ok(fate)) => self.settle(&path, &fate),
+                Ok(Err(error)) => Err(error),
+                Err(error) => Err(io::Error::other(error)),
+            };
+            if let Err(error) = done {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let why = format!("{name} stays in out/ for now: {error}");
+                if waiting.retry(&path, why.clone(), Instant::now()) {
+                    tracing::error!(tenant = %self.tenant, "{why}");
+                }
+            }
+        }
+    }
+
+    /// Reads a file and says it. It is durable when this returns [`Fate::Taken`].
+    async fn judge(&self, path: &Path, may_reject: bool) -> io::Result<Fate> {
+        let path = path.to_owned();
+        let read = spawn_blocking(move || Intake::from_file(&path, None));
+        let (bytes, intake) = match read.await.map_err(io::Error::other)?? {
+            Ok(whole) => whole,
+            Err(_) if !may_reject => return Ok(Fate::Waits),
+            Err(reason) => return Ok(Fate::Rejected(reason)),
         };
         let known = archive::index(&*self.store, self.tenant, &intake.document);
         if known.map_err(io::Error::other)?.is_empty() {
             let item = match intake.item(self.host.log()) {
                 Ok(item) => item,
-                Err(error) => return self.reject(path, &name, &error.to_string()),
+                Err(error) => return Ok(Fate::Rejected(error.into())),
             };
-            self.host
-                .append(self.tenant, vec![item], vec![bytes])
-                .await
-                .map_err(io::Error::other)?;
+            let said = self.host.append(self.tenant, vec![item], vec![bytes]).await;
+            said.map_err(io::Error::other)?;
         }
-        let target = free_name(&self.root.join("taken"), &name);
-        fs::rename(path, target)
+        Ok(Fate::Taken)
     }
 
-    fn reject(&self, path: &Path, name: &str, why: &str) -> io::Result<()> {
-        let target = free_name(&self.root.join("rejected"), name);
-        let mut reason = target.clone().into_os_string();
-        reason.push(".motivo.txt");
-        let text = format!(
-            "Il file {name} non è stato accettato.\nMotivo: {why}\n\
-             Correggere il file e rimetterlo nella cartella out.\n\n\
-             (The file was not accepted: {why})\n"
-        );
-        fs::write(reason, text)?;
-        tracing::warn!(tenant = %self.tenant, file = name, why, "rejected");
-        fs::rename(path, target)
+    fn settle(&self, path: &Path, fate: &Fate) -> io::Result<()> {
+        let name = file_name(path);
+        let Fate::Rejected(reason) = fate else {
+            return fs::rename(path, free_name(&self.root.join("taken"), &name));
+        };
+        let target = free_name(&self.root.join("rejected"), &name);
+        let mut note = target.clone().into_os_string();
+        note.push(".motivo.txt");
+        fs::write(note, reason.note(&name))?;
+        fs::rename(path, target)?;
+        tracing::warn!(tenant = %self.tenant, file = name, why = %reason, "rejected");
+        Ok(())
     }
 
     async fn deliver(&self) {
         let mut fresh = self.host.fresh();
         loop {
             let spool = self.clone();
-            match spawn_blocking(move || spool.fill()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(tenant = %self.tenant, %error, "in/ waits"),
-                Err(_) => return,
+            let Ok(filled) = spawn_blocking(move || spool.fill()).await else { return };
+            let pause = if filled.is_ok() { Duration::from_secs(30) } else { DELIVER_RETRY };
+            let why = filled.err().map(|error| format!("in/ waits: {error}"));
+            if self.troubles.delivering(why.as_ref())
+                && let Some(why) = why
+            {
+                tracing::error!(tenant = %self.tenant, "{why}");
             }
             tokio::select! {
                 changed = fresh.changed() => if changed.is_err() { return },
-                () = sleep(Duration::from_secs(30)) => {}
+                () = sleep(pause) => {}
             }
         }
     }
@@ -168,83 +234,80 @@ impl Spool {
         loop {
             let rows = archive::feed(&*self.store, self.tenant, position, 256)
                 .map_err(io::Error::other)?;
-            let Some((last, _, _)) = rows.last().copied() else { return Ok(()) };
+            let before = position;
+            let mut written = false;
             for (at, log, seq) in rows {
                 // What is applied and not yet durable is not there for anybody.
                 if at > durable {
-                    return write_new(&self.cursor, position.to_string().as_bytes());
+                    break;
                 }
-                self.deliver_bundle(&log, seq)?;
+                written |= self.deliver_bundle(&log, seq)?;
                 position = at;
             }
-            position = position.max(last);
-            write_new(&self.cursor, position.to_string().as_bytes())?;
+            if position == before {
+                return Ok(());
+            }
+            // Only what survives loss of power is behind the cursor.
+            if written {
+                private::sync_folder(Some(&self.root.join("in")))?;
+            }
+            private::write(&self.cursor, position.to_string().as_bytes())?;
         }
     }
 
-    fn deliver_bundle(&self, log: &engine::id::LogId, seq: u64) -> io::Result<()> {
-        let stored =
-            archive::bundle(&*self.store, self.tenant, log, seq).map_err(io::Error::other)?;
-        let Ok(body) = engine::bundle::Body::decode(&stored.body) else { return Ok(()) };
+    /// Returns whether a file was written.
+    fn deliver_bundle(&self, log: &LogId, seq: Seq) -> io::Result<bool> {
+        let read = |error: ReadError| {
+            self.host.damaged(&error);
+            io::Error::other(error)
+        };
+        let stored = archive::bundle(&*self.store, self.tenant, log, seq).map_err(read)?;
+        let Ok(body) = engine::bundle::Body::decode(&stored.body) else { return Ok(false) };
+        let mut written = false;
         for document in body.documents() {
             if document.kind() != Some(engine::id::Kind::Invoice) {
                 continue;
             }
-            let changes =
-                archive::changes(&*self.store, self.tenant, &document).map_err(io::Error::other)?;
+            let changes = archive::changes(&*self.store, self.tenant, &document).map_err(read)?;
             let Record::Invoice(invoice) = Record::derive(document, &changes) else { continue };
             if invoice.content.direction != Direction::Received {
                 continue;
             }
             let original = invoice.content.original;
-            let bytes = archive::blob(&*self.store, self.tenant, &document, &original)
-                .map_err(io::Error::other)?;
+            let bytes =
+                archive::blob(&*self.store, self.tenant, &document, &original).map_err(read)?;
             let Some(bytes) = bytes else { continue };
             let name = safe_name(&invoice.content.file_name);
-            let mut target = self.root.join("in").join(&name);
-            if fs::read(&target).is_ok_and(|there| there != bytes) {
-                target = self.root.join("in").join(format!("{:.8}_{name}", original.to_string()));
-            }
-            if !target.exists() {
-                write_new(&target, &bytes)?;
+            written |=
+                self.put_in(&name, &format!("{:.8}_{name}", original.to_string()), &bytes)?;
+        }
+        Ok(written)
+    }
+
+    /// Puts `bytes` into `in/` as `name`, or as `other` where that is another file. Returns
+    /// whether it was not there yet.
+    fn put_in(&self, name: &str, other: &str, bytes: &[u8]) -> io::Result<bool> {
+        for name in [name, other] {
+            let target = self.root.join("in").join(name);
+            match fs::read(&target) {
+                Ok(there) if there == bytes => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return write_new(&target, bytes).map(|()| true);
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Err(io::Error::other(format!("{name} cannot be written: something else has its name")))
     }
 }
 
-/// The files of `folder` that are not hidden and not another program's half-written ones.
-fn list(folder: &Path) -> Vec<(PathBuf, Look)> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| {
-            let name = entry.file_name().to_string_lossy().to_lowercase();
-            !name.starts_with('.') && ![".tmp", ".part", "~"].iter().any(|end| name.ends_with(end))
-        })
-        .filter_map(|entry| {
-            let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
-            Some((entry.path(), (meta.len(), meta.modified().ok())))
-        })
-        .collect()
-}
-
-/// `name` in `folder`, numbered if something of that name is there.
-fn free_name(folder: &Path, name: &str) -> PathBuf {
-    let name = safe_name(name);
-    let mut path = folder.join(&name);
-    let mut n = 1;
-    while path.exists() {
-        n += 1;
-        path = folder.join(format!("{n}_{name}"));
-    }
-    path
-}
-
-/// Writes a file that is either not there or whole.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that is either not there or whole, also after loss of power once its folder
+/// is synchronised. Who may read it is the share's affair.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let half = path.with_file_name(format!(".{name}.half"));
-    fs::write(&half, bytes)?;
+    let mut file = fs::File::create(&half)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
     fs::rename(half, path)
 }

@@ -9,17 +9,17 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use engine::{archive, document::invoice::Receiving, id::VatNumber, store::Store};
 use node::{
     host::HostHandle,
-    intake::{Intake, safe_name},
+    intake::{Intake, file_name, free_name},
+    reason::Reason,
+    spool::waiting::{STILL, Waiting},
 };
 use tokio::time::sleep;
-
-const BEAT: Duration = Duration::from_millis(500);
 
 /// The folder at work.
 pub struct SdiFolder {
@@ -42,77 +42,77 @@ impl SdiFolder {
 
     /// Takes files until the task is dropped.
     pub async fn run(self) {
-        let mut looks = BTreeMap::new();
+        let mut folders = BTreeMap::new();
         loop {
-            let now = self.look();
-            for ((tenant, path), look) in &now {
-                if looks.get(&(*tenant, path.clone())) == Some(look)
-                    && let Err(error) = self.take(*tenant, path).await
-                {
-                    tracing::error!(%tenant, path = %path.display(), %error, "a received file waits");
-                }
+            for tenant in self.tenants() {
+                self.take_ready(tenant, folders.entry(tenant).or_default()).await;
             }
-            looks = now;
-            sleep(BEAT).await;
+            sleep(STILL).await;
         }
     }
 
-    fn look(&self) -> BTreeMap<(VatNumber, PathBuf), (u64, Option<SystemTime>)> {
-        let mut found = BTreeMap::new();
-        for folder in fs::read_dir(&self.root).into_iter().flatten().flatten() {
-            let Ok(tenant) = VatNumber::parse(&folder.file_name().to_string_lossy()) else {
-                continue;
-            };
-            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
-                let hidden = file.file_name().to_string_lossy().starts_with('.');
-                if let Some(meta) = file.metadata().ok().filter(|m| m.is_file() && !hidden) {
-                    found.insert((tenant, file.path()), (meta.len(), meta.modified().ok()));
+    fn tenants(&self) -> Vec<VatNumber> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let named = |entry: fs::DirEntry| VatNumber::parse(&entry.file_name().to_string_lossy());
+        entries.filter_map(|entry| named(entry).ok()).collect()
+    }
+
+    async fn take_ready(&self, tenant: VatNumber, waiting: &mut Waiting) {
+        let folder = self.root.join(tenant.to_string());
+        if let Err(error) = waiting.look(&folder, Instant::now()) {
+            tracing::debug!(%tenant, %error, "the folder cannot be read");
+            return;
+        }
+        for (path, may_reject) in waiting.ready(Instant::now()) {
+            match self.take(tenant, &path, may_reject).await {
+                Ok(true) => {}
+                Ok(false) => waiting.wait(&path),
+                Err(error) => {
+                    let why = format!("{} waits: {error}", path.display());
+                    if waiting.retry(&path, why.clone(), Instant::now()) {
+                        tracing::error!(%tenant, "{why}");
+                    }
                 }
             }
         }
-        found
     }
 
-    async fn take(&self, tenant: VatNumber, path: &Path) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = fs::read(path)?;
+    /// Returns false when the file may still be being written.
+    async fn take(&self, tenant: VatNumber, path: &Path, may_reject: bool) -> io::Result<bool> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let receiving = Receiving { sdi_id: String::new(), at_ms, metadata: None };
-        let intake = match Intake::read(&name, &bytes, Some(receiving)) {
-            Ok(intake) => intake,
-            Err(error) => {
-                return self.move_to("rejected", tenant, path, &name, Some(&error.to_string()));
-            }
+        let (bytes, intake) = match Intake::from_file(path, Some(receiving))? {
+            Ok(whole) => whole,
+            Err(_) if !may_reject => return Ok(false),
+            Err(reason) => return self.reject(tenant, path, &reason).map(|()| true),
         };
         let known = archive::index(&*self.store, tenant, &intake.document);
         if known.map_err(io::Error::other)?.is_empty() {
             let item = match intake.item(self.host.log()) {
                 Ok(item) => item,
-                Err(error) => {
-                    return self.move_to("rejected", tenant, path, &name, Some(&error.to_string()));
-                }
+                Err(error) => return self.reject(tenant, path, &error.into()).map(|()| true),
             };
             self.host.append(tenant, vec![item], vec![bytes]).await.map_err(io::Error::other)?;
         }
-        self.move_to("taken", tenant, path, &name, None)
+        fs::rename(path, free_name(&self.folder("taken", tenant)?, &file_name(path)))?;
+        Ok(true)
     }
 
-    fn move_to(
-        &self,
-        folder: &str,
-        tenant: VatNumber,
-        path: &Path,
-        name: &str,
-        why: Option<&str>,
-    ) -> io::Result<()> {
-        let folder = self.root.join(folder).join(tenant.to_string());
+    fn reject(&self, tenant: VatNumber, path: &Path, reason: &Reason) -> io::Result<()> {
+        let name = file_name(path);
+        let target = free_name(&self.folder("rejected", tenant)?, &name);
+        let mut note = target.clone().into_os_string();
+        note.push(".motivo.txt");
+        fs::write(note, reason.note(&name))?;
+        fs::rename(path, target)?;
+        tracing::warn!(%tenant, file = name, why = %reason, "rejected");
+        Ok(())
+    }
+
+    fn folder(&self, name: &str, tenant: VatNumber) -> io::Result<PathBuf> {
+        let folder = self.root.join(name).join(tenant.to_string());
         fs::create_dir_all(&folder)?;
-        let name = safe_name(name);
-        if let Some(why) = why {
-            tracing::warn!(%tenant, file = name, why, "not a FatturaPA file");
-            fs::write(folder.join(format!("{name}.motivo.txt")), why)?;
-        }
-        fs::rename(path, folder.join(name))
+        Ok(folder)
     }
 }

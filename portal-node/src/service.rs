@@ -1,7 +1,7 @@
 //! A portal at work: one store, one host for every tenant, listeners on every line, the SdI
 //! folder, and one door for questions.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use engine::{
     bundle::Item,
@@ -13,6 +13,7 @@ use engine::{
 use node::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
+    private,
     service::{ServiceError, bind, days_left, io_error, stopped},
     status::{routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
@@ -53,7 +54,7 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
     if config.listen.is_empty() {
         return Err(ServiceError::Nothing("listen address"));
     }
-    fs::create_dir_all(&config.data).map_err(io_error(config.data.display()))?;
+    private::folder(&config.data).map_err(io_error(config.data.display()))?;
     let identity = Identity::load(&config.cert, &config.key)?;
     let store: Arc<dyn Store> =
         Arc::new(Truth::open(&config.data.join("truth"), TruthOptions::default())?);

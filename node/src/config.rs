@@ -1,7 +1,8 @@
 //! The node's configuration: one commented TOML file, embedded, which is the reference.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -26,10 +27,10 @@ pub struct NodeConfig {
     #[serde(default, rename = "line")]
     pub lines: Vec<LineConfig>,
     /// The intermediary's portals.
-    #[serde(default, rename = "portal")]
+    #[serde(default, rename = "portal", deserialize_with = "portals")]
     pub portals: Vec<PortalConfig>,
     /// The customers served.
-    #[serde(default, rename = "tenant")]
+    #[serde(default, rename = "tenant", deserialize_with = "tenants")]
     pub tenants: Vec<TenantConfig>,
 }
 
@@ -120,15 +121,56 @@ fn pin<'de, D: Deserializer<'de>>(from: D) -> Result<PeerId, D::Error> {
     PeerId::parse_hex(&String::deserialize(from)?).map_err(de::Error::custom)
 }
 
+fn portals<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PortalConfig>, D::Error> {
+    let portals = Vec::<PortalConfig>::deserialize(from)?;
+    for (n, portal) in portals.iter().enumerate() {
+        let PortalConfig { name, pin, addresses } = portal;
+        if addresses.is_empty() {
+            return Err(de::Error::custom(format!("portal {name} has no addresses: give one")));
+        }
+        if portals[..n].iter().any(|other| other.pin == *pin) {
+            return Err(de::Error::custom(format!("portal {name} has the pin of another portal")));
+        }
+    }
+    Ok(portals)
+}
+
+fn tenants<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<TenantConfig>, D::Error> {
+    let tenants = Vec::<TenantConfig>::deserialize(from)?;
+    for (n, tenant) in tenants.iter().enumerate() {
+        let TenantConfig { vat, spool, .. } = tenant;
+        if tenants[..n].iter().any(|other| other.vat == *vat) {
+            return Err(de::Error::custom(format!("P.IVA {vat} is there twice")));
+        }
+        if tenants[..n].iter().any(|other| other.spool == *spool) {
+            let folder = spool.display();
+            let why = format!("the spool folder {folder} of P.IVA {vat} is also another's");
+            return Err(de::Error::custom(why));
+        }
+    }
+    Ok(tenants)
+}
+
+/// Longest configuration read.
+const BYTES_MAX: u64 = 1024 * 1024;
+
 /// Reads a TOML file into `T`.
 ///
 /// # Errors
 /// [`ConfigError`] names the file and, where there is one, the line.
 pub fn load<T: de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Wrong { path: name, why: error.to_string() })
+    let name = || path.display().to_string();
+    let mut text = String::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text))
+        .map_err(|error| ConfigError::Unreadable { path: name(), error })?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        let place = line.map_or_else(String::new, |line| format!(" at line {line}"));
+        let words = error.message().lines().collect::<Vec<_>>();
+        ConfigError::Wrong { path: name(), place, why: words.join("; ") }
+    })
 }
 
 /// A configuration that cannot be used.
@@ -143,11 +185,13 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// It is not what the reference says.
-    #[error("the configuration {path} is wrong: {why}")]
+    #[error("the configuration {path} is wrong{place}: {why}")]
     Wrong {
         /// The file.
         path: String,
-        /// Where and why.
+        /// ` at line n`, or nothing.
+        place: String,
+        /// Why.
         why: String,
     },
 }
@@ -183,12 +227,39 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_named_with_its_line() {
+    fn a_wrong_file_is_named_with_its_line_in_one_sentence() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node.toml");
-        fs::write(&path, "data = \"/x\"\nsync = \"often\"\n").unwrap();
-        let error = load::<NodeConfig>(&path).unwrap_err().to_string();
-        assert!(error.contains("node.toml") && error.contains("often"), "{error}");
-        assert!(load::<NodeConfig>(&dir.path().join("none")).is_err());
+        let pin = "ab".repeat(32);
+        let portal = |name: &str, addresses: &str| {
+            format!("[[portal]]\nname = \"{name}\"\npin = \"{pin}\"\naddresses = [{addresses}]\n")
+        };
+        let tenant = |vat: &str, spool: &str| {
+            format!("[[tenant]]\nvat = \"{vat}\"\ncert = \"c\"\nkey = \"k\"\nspool = \"{spool}\"\n")
+        };
+        let good = portal("A", "\"127.0.0.1:1\"");
+        for (text, words) in [
+            ("sync = \"often\"".to_owned(), "line 2: sync = \"often\""),
+            ("colour = \"red\"".to_owned(), "line 2: unknown field `colour`"),
+            ("sync = \"live".to_owned(), "line 2"),
+            ("\u{1}\u{2}".to_owned(), "line 2"),
+            (portal("A", ""), "portal A has no addresses"),
+            (good.clone() + &good, "portal A has the pin of another"),
+            (good.replace("abab", "xyz"), "line 4"),
+            (good.replace("127.0.0.1:1", "portal.example:1"), "line 5: invalid socket address"),
+            (tenant("02038490237", "s") + &tenant("02038490237", "t"), "is there twice"),
+            (tenant("02038490237", "s") + &tenant("12345678903", "s"), "is also another's"),
+            (tenant("02038490238", "s"), "line 3"),
+        ] {
+            fs::write(&path, format!("data = \"/x\"\n{text}")).unwrap();
+            let error = load::<NodeConfig>(&path).unwrap_err().to_string();
+            assert!(error.contains("node.toml") && error.contains(words), "{text}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        fs::write(&path, [0xff, 0xfe, 0]).unwrap();
+        for path in [&path, &dir.path().join("none"), &dir.path().to_path_buf()] {
+            let error = load::<NodeConfig>(path).unwrap_err().to_string();
+            assert!(error.starts_with("cannot read the configuration"), "{error}");
+        }
     }
 }

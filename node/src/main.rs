@@ -105,7 +105,7 @@ fn run(path: &Path) -> ExitCode {
         };
     match runtime.block_on(service::run(&config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(4, &error),
+        Err(error) => fail(error.exit_code(), &error),
     }
 }
 

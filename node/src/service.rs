@@ -56,6 +56,16 @@ pub enum ServiceError {
     /// A certificate or key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A certificate in another customer's place.
+    #[error("the certificate in {file} was issued for P.IVA {found}, not for {vat}")]
+    OtherTenant {
+        /// The certificate file.
+        file: String,
+        /// The P.IVA it names.
+        found: VatNumber,
+        /// The P.IVA it is configured for.
+        vat: VatNumber,
+    },
     /// The truth.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +83,18 @@ pub enum ServiceError {
         /// What the system says.
         error: std::io::Error,
     },
+}
+
+impl ServiceError {
+    /// What the process ends with: 3 when the configuration must be changed first, 4 when the
+    /// same may work later.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Nothing(_) | Self::Identity(_) | Self::OtherTenant { .. } => 3,
+            Self::Store(_) | Self::Mirror(_) | Self::Start(_) | Self::Io { .. } => 4,
+        }
+    }
 }
 
 /// Names what an I/O error was about.
@@ -118,6 +140,10 @@ fn serve(
     tenant: &TenantConfig,
 ) -> Result<(Served, Spool, Arc<dyn Store>), ServiceError> {
     let identity = Identity::load(&tenant.cert, &tenant.key)?;
+    if let Some(found) = identity.tenant().filter(|found| *found != tenant.vat) {
+        let file = tenant.cert.display().to_string();
+        return Err(ServiceError::OtherTenant { file, found, vat: tenant.vat });
+    }
     let dir = config.data.join(tenant.vat.to_string());
     let store: Arc<dyn Store> = Arc::new(Truth::open(&dir.join("truth"), TruthOptions::default())?);
     let portals: Vec<PeerId> = config.portals.iter().map(|portal| portal.pin).collect();

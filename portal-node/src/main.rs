@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand};
 use engine::id::VatNumber;
 use node::{
     config, control,
+    service::ServiceError,
     status::{RouteStatus, TenantStatus, to_text, write_routes},
-    transport::identity::certificate,
+    transport::identity::{Certificate, certificate},
 };
 use portal_node::{
     config::{DEFAULT, PortalConfig},
@@ -132,7 +133,7 @@ fn run(path: &Path) -> ExitCode {
     };
     match runtime.block_on(service::run(&config)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(4, &error),
+        Err(error) => fail(error.exit_code(), &error),
     }
 }
 
@@ -142,7 +143,11 @@ fn admit(path: &Path, vat: VatNumber, cert: &Path) -> ExitCode {
         Err(error) => return fail(3, &format!("cannot read {}: {error}", cert.display())),
     };
     match certificate(&bytes, &cert.display().to_string()) {
-        Ok((spki, not_after)) => said(path, &Ask::Admit { vat, spki, not_after }),
+        Ok(Certificate { tenant: Some(found), .. }) if found != vat => {
+            let file = cert.display().to_string();
+            fail(3, &ServiceError::OtherTenant { file, found, vat })
+        }
+        Ok(Certificate { spki, not_after, .. }) => said(path, &Ask::Admit { vat, spki, not_after }),
         Err(error) => fail(3, &error),
     }
 }

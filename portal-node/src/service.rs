@@ -119,16 +119,19 @@ async fn answer(
                 let said = host.append(vat, vec![Item::Grant(grant)], vec![]).await;
                 said_json(said.map(|_| ()).map_err(|error| error.to_string()))
             }
-            Ask::Revoke { vat, pin } => match PeerId::parse_hex(&pin) {
-                Ok(peer) => {
-                    let said = host.revoke(vat, peer).await;
-                    said_json(said.map(|_| ()).map_err(|error| error.to_string()))
-                }
-                Err(error) => said_json(Err(error.to_string())),
-            },
+            Ask::Revoke { vat, pin } => said_json(revoke(host, vat, &pin).await),
         };
         let _ = reply.send(answer);
     }
+}
+
+async fn revoke(host: &HostHandle, vat: VatNumber, pin: &str) -> Result<(), String> {
+    let peer = PeerId::parse_hex(pin).map_err(|error| error.to_string())?;
+    // A portal's key would be cut at nothing, and every grant it ever gave with it.
+    if !host.view().await.admitted.contains(&peer) {
+        return Err(format!("no node with pin {peer} is admitted here: nothing to revoke"));
+    }
+    host.revoke(vat, peer).await.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn said_json(said: Result<(), String>) -> serde_json::Value {

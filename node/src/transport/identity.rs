@@ -6,7 +6,7 @@
 
 use std::{fmt, fs, io::Read, path::Path, sync::Arc};
 
-use engine::id::PeerId;
+use engine::id::{PeerId, VatNumber};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
@@ -15,12 +15,15 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{pin, tls, unix_seconds};
 
 /// Longest certificate or key file: a chain of a few P-256 certificates takes under 4 KiB.
 const PEM_BYTES_MAX: u64 = 64 * 1024;
+
+/// Before the P.IVA in a certificate's alternative names.
+const TENANT_URN: &str = "urn:staffetta:tenant:";
 
 /// A certificate and its private key, which belong together. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +35,7 @@ struct Inner {
     peer: PeerId,
     spki: Vec<u8>,
     not_after: u64,
+    tenant: Option<VatNumber>,
     signer: EcdsaKeyPair,
     random: SystemRandom,
     certified: Arc<SingleCertAndKey>,
@@ -76,6 +80,12 @@ impl Identity {
         self.inner.not_after
     }
 
+    /// The P.IVA the certificate was issued for, if it names one.
+    #[must_use]
+    pub fn tenant(&self) -> Option<VatNumber> {
+        self.inner.tenant
+    }
+
     /// Signs `message` with ECDSA P-256 / SHA-256; the signature is `r || s`, 32 bytes each.
     ///
     /// # Panics
@@ -103,7 +113,7 @@ impl Identity {
         key_pem: &[u8],
         key: &str,
     ) -> Result<Self, IdentityError> {
-        let ReadCertificate { chain, spki, not_after, not_after_text } =
+        let ReadCertificate { chain, spki, not_after, not_after_text, tenant } =
             read_certificate(cert_pem, cert)?;
 
         let private = PrivatePkcs8KeyDer::from_pem_slice(key_pem).map_err(|_| {
@@ -132,18 +142,33 @@ impl Identity {
             .load_private_key(key_der)
             .map_err(|_| IdentityError::NotP256 { file: key.into() })?;
         let certified = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, tls_key)));
-        Ok(Self { inner: Arc::new(Inner { peer, spki, not_after, signer, random, certified }) })
+        let inner = Inner { peer, spki, not_after, tenant, signer, random, certified };
+        Ok(Self { inner: Arc::new(inner) })
     }
 }
 
-/// What a portal needs of a customer's certificate (PEM) to admit it: the
-/// SubjectPublicKeyInfo (DER) and the second since 1970 at which it ends.
+/// What a portal needs of a customer's certificate to admit it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// SubjectPublicKeyInfo (DER).
+    pub spki: Vec<u8>,
+    /// Second since 1970 at which it ends.
+    pub not_after: u64,
+    /// The P.IVA it was issued for, if it names one as `staffetta-certgen` writes it.
+    pub tenant: Option<VatNumber>,
+}
+
+/// Reads a certificate (PEM) that is to be admitted.
 ///
 /// # Errors
-/// [`IdentityError`] when it is not an ECDSA P-256 certificate; `file` names it there.
-pub fn certificate(cert_pem: &[u8], file: &str) -> Result<(Vec<u8>, u64), IdentityError> {
-    let ReadCertificate { spki, not_after, .. } = read_certificate(cert_pem, file)?;
-    Ok((spki, not_after))
+/// [`IdentityError`] when it is not an ECDSA P-256 certificate or has ended; `file` names it there.
+pub fn certificate(cert_pem: &[u8], file: &str) -> Result<Certificate, IdentityError> {
+    let ReadCertificate { spki, not_after, not_after_text, tenant, .. } =
+        read_certificate(cert_pem, file)?;
+    if not_after <= unix_seconds() {
+        return Err(IdentityError::Expired { file: file.into(), date: not_after_text });
+    }
+    Ok(Certificate { spki, not_after, tenant })
 }
 
 struct ReadCertificate {
@@ -151,6 +176,7 @@ struct ReadCertificate {
     spki: Vec<u8>,
     not_after: u64,
     not_after_text: String,
+    tenant: Option<VatNumber>,
 }
 
 fn read_certificate(cert_pem: &[u8], cert: &str) -> Result<ReadCertificate, IdentityError> {
@@ -165,7 +191,17 @@ fn read_certificate(cert_pem: &[u8], cert: &str) -> Result<ReadCertificate, Iden
     let end = parsed.validity().not_after;
     let not_after = u64::try_from(end.timestamp()).unwrap_or_default();
     let not_after_text = end.to_string();
-    Ok(ReadCertificate { chain, spki, not_after, not_after_text })
+    let tenant = named_tenant(&parsed);
+    Ok(ReadCertificate { chain, spki, not_after, not_after_text, tenant })
+}
+
+/// The P.IVA in the certificate's names, which grants nothing: it only catches mistaken files.
+fn named_tenant(certificate: &X509Certificate<'_>) -> Option<VatNumber> {
+    let names = certificate.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(urn) => VatNumber::parse(urn.strip_prefix(TENANT_URN)?).ok(),
+        _ => None,
+    })
 }
 
 impl fmt::Debug for Identity {

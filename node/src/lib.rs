@@ -10,6 +10,7 @@ pub mod control;
 pub mod host;
 pub mod intake;
 pub mod mirror;
+pub mod originals;
 pub mod private;
 pub mod projector;
 pub mod reason;

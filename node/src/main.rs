@@ -14,7 +14,7 @@ use fatturapa::{
 };
 use node::{
     config::{self, NodeConfig},
-    control,
+    control, originals,
     service::{self, Ask},
     status::{TenantStatus, to_text},
 };
@@ -38,6 +38,15 @@ enum Command {
     },
     /// Shows what the running service holds and whom it talks to.
     Status {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reads back every original held, compares it with its hash and lists it.
+    List {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
@@ -79,6 +88,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Status { config, json } => ask(&config, Ask::Status, json),
         Command::Sync { config } => ask(&config, Ask::Sync, false),
+        Command::List { config, json } => list(&config, json),
         Command::Config { show: ConfigCommand::Show } => {
             print!("{}", config::DEFAULT);
             ExitCode::SUCCESS
@@ -130,6 +140,27 @@ fn ask(path: &Path, question: Ask, json: bool) -> ExitCode {
         Ok(tenants) => print!("{}", to_text(&tenants)),
         Err(error) => return fail(4, &error),
     }
+    ExitCode::SUCCESS
+}
+
+fn list(path: &Path, json: bool) -> ExitCode {
+    let config = match config::load::<NodeConfig>(path) {
+        Ok(config) => config,
+        Err(error) => return fail(3, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(4, &error),
+    };
+    let mut listings = Vec::new();
+    for tenant in &config.tenants {
+        let question = |after| Ask::Originals { vat: tenant.vat, after };
+        match runtime.block_on(originals::ask_all(&config.data, tenant.vat, question)) {
+            Ok(listing) => listings.push(listing),
+            Err(error) => return fail(4, &error),
+        }
+    }
+    originals::print(&listings, json);
     ExitCode::SUCCESS
 }
 

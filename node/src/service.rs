@@ -15,13 +15,14 @@ use engine::{
     store::{Store, StoreError},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::{
     config::{NodeConfig, TenantConfig},
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
     mirror::{Mirror, MirrorError, MirrorOptions},
+    originals,
     private,
     projector::Projector,
     spool::{Spool, Troubles},
@@ -37,11 +38,19 @@ pub enum Ask {
     Status,
     /// Connect now.
     Sync,
+    /// Which originals of `vat` can you read back?
+    Originals {
+        /// The P.IVA.
+        vat: VatNumber,
+        /// Where the page begins.
+        after: u64,
+    },
 }
 
 struct Served {
     vat: VatNumber,
     host: HostHandle,
+    store: Arc<dyn Store>,
     spool: PathBuf,
     troubles: Troubles,
     not_after: u64,
@@ -119,8 +128,8 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     let mut served = Vec::new();
     let mut tasks = JoinSet::new();
     for tenant in &config.tenants {
-        let (one, spool, store) = serve(config, tenant)?;
-        let projector = Projector::new(one.vat, store, Arc::clone(&mirror));
+        let (one, spool) = serve(config, tenant)?;
+        let projector = Projector::new(one.vat, Arc::clone(&one.store), Arc::clone(&mirror));
         tasks.spawn(projector.run(one.host.clone()));
         tasks.spawn(spool.run());
         served.push(one);
@@ -135,10 +144,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     Ok(())
 }
 
-fn serve(
-    config: &NodeConfig,
-    tenant: &TenantConfig,
-) -> Result<(Served, Spool, Arc<dyn Store>), ServiceError> {
+fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), ServiceError> {
     let identity = Identity::load(&tenant.cert, &tenant.key)?;
     if let Some(found) = identity.tenant().filter(|found| *found != tenant.vat) {
         let file = tenant.cert.display().to_string();
@@ -171,11 +177,12 @@ fn serve(
     let served = Served {
         vat: tenant.vat,
         host,
+        store,
         spool: tenant.spool.clone(),
         troubles: spool.troubles(),
         not_after: identity.not_after(),
     };
-    Ok((served, spool, store))
+    Ok((served, spool))
 }
 
 /// One endpoint per line, or one on an address the system chooses.
@@ -203,6 +210,16 @@ async fn answer(
 ) {
     let portals: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
     while let Some((ask, reply)) = questions.recv().await {
+        if let Ask::Originals { vat, after } = ask {
+            let one = served.iter().find(|one| one.vat == vat);
+            let store = one.map(|one| Arc::clone(&one.store));
+            // Reading every file takes its time, and nobody else is to wait for it.
+            spawn_blocking(move || {
+                let page = store.map(|store| originals::answer(&*store, vat, after));
+                let _ = reply.send(page.unwrap_or_default());
+            });
+            continue;
+        }
         if ask == Ask::Sync {
             served.iter().for_each(|one| one.host.sync_now());
         }
@@ -211,7 +228,8 @@ async fn answer(
             let view = one.host.view().await;
             let waiting = fs::read_dir(one.spool.join("out")).map_or(0, Iterator::count);
             let days = days_left(one.not_after);
-            let mut status = tenant_status(&view, one.vat, &portals, days, waiting);
+            let mut status =
+                tenant_status(&view, one.vat, &portals, &one.host.log(), days, waiting);
             let feed = one.host.fresh().borrow().get(&one.vat).copied().unwrap_or(0);
             status.spool = one.troubles.sentences();
             status.routes = routes(&view, &portals);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use engine::{
-    id::{PeerId, VatNumber},
+    id::{LogId, PeerId, VatNumber},
     vector::Vector,
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,10 @@ pub struct TenantStatus {
     pub vat: String,
     /// Bundles held durably here.
     pub bundles: u64,
+    /// Those of them that were written here, since this start.
+    pub written: u64,
+    /// Those of them that no other place is known to hold: what would be lost with this machine.
+    pub queued: u64,
     /// Documents in the mirror; absent where none is kept.
     pub records: Option<u64>,
     /// Bundles that the mirror does not show yet.
@@ -106,6 +110,7 @@ pub fn tenant_status(
     view: &View,
     vat: VatNumber,
     portals: &[(String, PeerId)],
+    log: &LogId,
     certificate_days_left: i64,
     in_out: usize,
 ) -> TenantStatus {
@@ -114,6 +119,8 @@ pub fn tenant_status(
     TenantStatus {
         vat: vat.to_string(),
         bundles: count(&ours),
+        written: ours.get(log),
+        queued: queued(view, vat, &ours),
         records: None,
         mirror_behind: 0,
         in_out,
@@ -192,15 +199,27 @@ fn count(vector: &Vector) -> u64 {
     vector.iter().map(|(_, seq)| seq).sum()
 }
 
+fn queued(view: &View, vat: VatNumber, ours: &Vector) -> u64 {
+    let mut elsewhere = Vector::default();
+    for ((_, tenant), held) in &view.known {
+        if *tenant == vat {
+            held.iter().for_each(|(log, seq)| {
+                elsewhere.raise(log, seq);
+            });
+        }
+    }
+    ours.ahead_of(&elsewhere)
+}
+
 /// The same for people.
 #[must_use]
 pub fn to_text(tenants: &[TenantStatus]) -> String {
     let mut text = String::new();
     for tenant in tenants {
-        let TenantStatus { vat, bundles, in_out, certificate_days_left, .. } = tenant;
+        let TenantStatus { vat, bundles, queued, in_out, certificate_days_left, .. } = tenant;
         let _ = writeln!(
             text,
-            "P.IVA {vat}: {bundles} bundles here, {in_out} files in out/, \
+            "P.IVA {vat}: {bundles} bundles here, {queued} only here, {in_out} files in out/, \
              certificate ends in {certificate_days_left} days"
         );
         if let Some(why) = &tenant.storage {

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use engine::id::VatNumber;
 use node::{
     config, control,
+    originals::{self, Listing},
     service::ServiceError,
     status::{RouteStatus, TenantStatus, to_text, write_routes},
     transport::identity::{Certificate, certificate},
@@ -38,6 +39,15 @@ enum Command {
     },
     /// Shows what the running service holds and whom it talks to.
     Status {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reads back every original held, compares it with its hash and lists it.
+    List {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
@@ -107,6 +117,13 @@ fn main() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::List { config, json } => match list(&config) {
+            Ok(listings) => {
+                originals::print(&listings, json);
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        },
         Command::Admit { config, vat, cert } => admit(&config, vat.0, &cert),
         Command::Revoke { config, vat, pin } => said(&config, &Ask::Revoke { vat: vat.0, pin }),
         Command::Config { show: ConfigCommand::Show } => {
@@ -137,6 +154,21 @@ fn run(path: &Path) -> ExitCode {
     }
 }
 
+fn list(path: &Path) -> Result<Vec<Listing>, ExitCode> {
+    let answer = ask(path, &Ask::Status)?;
+    let tenants = serde_json::from_value::<Vec<TenantStatus>>(answer["tenants"].clone());
+    let config = config::load::<PortalConfig>(path).map_err(|error| fail(3, &error))?;
+    let runtime = runtime()?;
+    let mut listings = Vec::new();
+    for TenantStatus { vat, .. } in tenants.unwrap_or_default() {
+        let vat = VatNumber::parse(&vat).map_err(|error| fail(4, &error))?;
+        let question = |after| Ask::Originals { vat, after };
+        let asked = runtime.block_on(originals::ask_all(&config.data, vat, question));
+        listings.push(asked.map_err(|error| fail(4, &error))?);
+    }
+    Ok(listings)
+}
+
 fn admit(path: &Path, vat: VatNumber, cert: &Path) -> ExitCode {
     let bytes = match fs::read(cert) {
         Ok(bytes) => bytes,
@@ -162,9 +194,10 @@ fn said(path: &Path, question: &Ask) -> ExitCode {
 
 fn ask(path: &Path, question: &Ask) -> Result<serde_json::Value, ExitCode> {
     let config = config::load::<PortalConfig>(path).map_err(|error| fail(3, &error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| fail(4, &error))?;
-    runtime.block_on(control::ask(&config.data, question)).map_err(|error| fail(4, &error))
+    runtime()?.block_on(control::ask(&config.data, question)).map_err(|error| fail(4, &error))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(|error| fail(4, &error))
 }

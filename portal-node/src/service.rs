@@ -13,6 +13,7 @@ use engine::{
 use node::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
+    originals,
     private,
     service::{ServiceError, bind, days_left, io_error, stopped},
     status::{routes, tenant_status},
@@ -20,6 +21,7 @@ use node::{
     truth::{Truth, TruthOptions},
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use crate::{config::PortalConfig, sdi::SdiFolder};
 
@@ -28,6 +30,13 @@ use crate::{config::PortalConfig, sdi::SdiFolder};
 pub enum Ask {
     /// How are you?
     Status,
+    /// Which originals of a P.IVA can you read back?
+    Originals {
+        /// The P.IVA.
+        vat: VatNumber,
+        /// Where the page begins.
+        after: u64,
+    },
     /// Admit a P.IVA's key.
     Admit {
         /// The P.IVA.
@@ -85,7 +94,7 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
     }
     let mut listener = Listener::start(&identity, &pins, quic, sockets, Limits::default())
         .map_err(io_error("the certificate"))?;
-    let sdi = SdiFolder::open(&config.sdi, host.clone(), store)
+    let sdi = SdiFolder::open(&config.sdi, host.clone(), Arc::clone(&store))
         .map_err(io_error(config.sdi.display()))?;
     let accepting = host.clone();
     let accept = async move {
@@ -99,7 +108,7 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
     tokio::select! {
         () = accept => {}
         () = sdi.run() => {}
-        () = answer(config, &identity, &host, questions) => {}
+        () = answer(config, &identity, &host, &store, questions) => {}
         () = stopped() => tracing::info!("portal stops"),
     }
     Ok(())
@@ -109,11 +118,18 @@ async fn answer(
     config: &PortalConfig,
     identity: &Identity,
     host: &HostHandle,
+    store: &Arc<dyn Store>,
     mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
 ) {
     while let Some((ask, reply)) = questions.recv().await {
         let answer = match ask {
             Ask::Status => status(config, identity, host).await,
+            Ask::Originals { vat, after } => {
+                let store = Arc::clone(store);
+                // Reading every file takes its time, and nobody else is to wait for it.
+                spawn_blocking(move || reply.send(originals::answer(&*store, vat, after)));
+                continue;
+            }
             Ask::Admit { vat, spki, not_after } => {
                 let grant = Grant { spki, not_after_ms: not_after.saturating_mul(1000) };
                 let said = host.append(vat, vec![Item::Grant(grant)], vec![]).await;
@@ -170,7 +186,7 @@ async fn status(
                 })
                 .cloned()
                 .collect();
-            tenant_status(&view, *vat, &here, days, 0)
+            tenant_status(&view, *vat, &here, &host.log(), days, 0)
         })
         .collect();
     serde_json::json!({

@@ -22,6 +22,7 @@ use engine::{
 use node::{
     host::{Host, HostConfig, HostHandle, PortalAddress},
     mirror::{Mirror, MirrorOptions},
+    originals,
     projector::Projector,
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
     truth::{Truth, TruthOptions},
@@ -231,6 +232,16 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
     })
     .await;
     assert_eq!(node.host.view().await.alarms, []);
+
+    let files = [b"<xml>first</xml>".as_slice(), b"<xml>while A is down</xml>", &large];
+    let mut hashes = files.map(|file| BlobHash::of(file).to_string());
+    hashes.sort();
+    for server in [&a, &b, &node] {
+        let page = originals::page(&*server.store, tenant(), 0).unwrap();
+        let mut listed: Vec<_> = page.originals.into_iter().map(|one| one.sha256).collect();
+        listed.sort();
+        assert_eq!((listed.as_slice(), page.unreadable.len()), (hashes.as_slice(), 0));
+    }
 
     // Revocation cuts the node off on both portals, live connections included.
     a.host.revoke(tenant(), node_id.peer()).await.unwrap();

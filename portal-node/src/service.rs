@@ -13,8 +13,7 @@ use engine::{
 use node::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
-    originals,
-    private,
+    originals, private,
     service::{ServiceError, bind, days_left, io_error, stopped},
     status::{routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},

@@ -1,0 +1,333 @@
+//! The whole installation, on loopback and in one folder: two portals with two lines each, a
+//! node with two uplinks for each of three companies, and the links between them.
+//!
+//! Every path between two machines runs through a link of ours, so that it can be cut. Ports
+//! are chosen once, below those the system gives to outgoing connections: a portal that was
+//! killed finds its own free when it comes back.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use certgen::{Authority, Existing, Issued, Moment, Options, PortalName};
+use engine::id::VatNumber;
+use node::{control, status::TenantStatus};
+
+use super::process::{self, Service};
+use crate::link::{Link, LinkHandle, LinkSpec, Switch};
+
+/// The companies, invented; the numbers have valid check digits.
+pub const COMPANIES: [(&str, &str); 3] =
+    [("Alfa", "03100000235"), ("Beta", "01200000154"), ("Gamma", "09900000580")];
+/// Round trip of every line: a good ADSL.
+pub const RTT_MS: f64 = 40.0;
+/// How long a service may take until it answers.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One of the two portals.
+pub struct Portal {
+    /// `A` or `B`.
+    pub name: &'static str,
+    /// The process.
+    pub service: Service,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where its control file is.
+    pub data: PathBuf,
+    /// The folder that stands for the SdI.
+    pub sdi: PathBuf,
+    /// How the nodes reach it: one link a line.
+    pub lines: Vec<LinkHandle>,
+    /// How the other portal reaches it.
+    backbone: Vec<LinkHandle>,
+}
+
+/// One company's node.
+pub struct Company {
+    /// What we call it.
+    pub name: &'static str,
+    /// Its P.IVA.
+    pub vat: VatNumber,
+    /// The process.
+    pub service: Service,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Where its control file is.
+    pub data: PathBuf,
+    /// The folder it shares with the ERP.
+    pub spool: PathBuf,
+}
+
+/// All of it.
+pub struct Town {
+    /// A and B.
+    pub portals: Vec<Portal>,
+    /// The three.
+    pub companies: Vec<Company>,
+}
+
+impl Town {
+    /// Makes folders, certificates, configurations and links below `root`. Starts no process.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn found(root: &Path) -> io::Result<Self> {
+        let certs = root.join("certificates");
+        let mut authority = Authority::open_or_create(&root.join("authority"), Moment::now())
+            .map_err(io::Error::other)?;
+        let mut pins = Vec::new();
+        for name in ["a", "b"] {
+            let name = PortalName::parse(name).map_err(io::Error::other)?;
+            let issued = authority.issue_portal(name, vec![], Options::default());
+            pins.push(write(&issued.map_err(io::Error::other)?, &certs)?);
+        }
+        let mut ports = Ports::new();
+        let mut portals = Vec::new();
+        for name in ["A", "B"] {
+            portals.push(Portal::found(root, name, &mut ports)?);
+        }
+        for this in 0..2 {
+            let other = 1 - this;
+            portals[this].configure(&certs, &pins[other], &portals[other])?;
+        }
+        let mut companies = Vec::new();
+        for (n, (name, vat)) in COMPANIES.into_iter().enumerate() {
+            let vat = VatNumber::parse(vat).map_err(io::Error::other)?;
+            let issued = authority.issue_node(vat, Options::default());
+            write(&issued.map_err(io::Error::other)?, &certs)?;
+            let company = Company::found(root, name, vat)?;
+            company.configure(n, &certs, &pins, &portals)?;
+            companies.push(company);
+        }
+        Ok(Self { portals, companies })
+    }
+
+    /// Starts the portals, has A admit the companies, starts their nodes, and waits until all
+    /// answer.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn open(&mut self, certs: &Path) -> io::Result<()> {
+        for portal in &mut self.portals {
+            portal.service.start()?;
+            answers(&portal.data, &mut portal.service).await?;
+        }
+        for company in &mut self.companies {
+            let config = self.portals[0].config.display().to_string();
+            let vat = company.vat.to_string();
+            let cert = certs.join(format!("{vat}.cert")).display().to_string();
+            process::run("staffetta-portal", &["admit", "--config", &config, &vat, &cert])?;
+            company.service.start()?;
+            answers(&company.data, &mut company.service).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops every process, nodes first.
+    pub fn close(&mut self) {
+        self.companies.iter_mut().for_each(|company| company.service.stop());
+        self.portals.iter_mut().for_each(|portal| portal.service.stop());
+    }
+
+    /// Cuts one line of a portal as a digger would: whatever is under way vanishes, nobody is told.
+    pub fn cut_line(&self, portal: usize, line: usize) {
+        self.portals[portal].lines[line].set_switch(Switch::Silent);
+        self.portals[portal].backbone[line].set_switch(Switch::Silent);
+    }
+
+    /// Cuts all lines of a portal: it runs, and nobody reaches it nor is reached by it.
+    pub fn cut_portal(&self, portal: usize) {
+        let lines = self.portals[portal].lines.iter();
+        let backbones = self.portals.iter().flat_map(|portal| &portal.backbone);
+        lines.chain(backbones).for_each(|link| link.set_switch(Switch::Silent));
+    }
+
+    /// Cuts every line between any two machines.
+    pub fn cut_everything(&self) {
+        self.links().for_each(|link| link.set_switch(Switch::Silent));
+    }
+
+    /// Mends every line.
+    pub fn mend_lines(&self) {
+        self.links().for_each(|link| link.set_switch(Switch::Up));
+    }
+
+    fn links(&self) -> impl Iterator<Item = &LinkHandle> {
+        self.portals.iter().flat_map(|portal| portal.lines.iter().chain(&portal.backbone))
+    }
+
+    /// A process that ended without being told, as a sentence.
+    pub fn casualty(&mut self) -> Option<String> {
+        let portals = self.portals.iter_mut().map(|portal| &mut portal.service);
+        let nodes = self.companies.iter_mut().map(|company| &mut company.service);
+        portals.chain(nodes).find_map(Service::ended)
+    }
+}
+
+impl Portal {
+    fn found(root: &Path, name: &'static str, ports: &mut Ports) -> io::Result<Self> {
+        let folder = root.join(format!("portal-{name}"));
+        let sdi = folder.join("sdi");
+        for (_, vat) in COMPANIES {
+            fs::create_dir_all(sdi.join(vat))?;
+        }
+        let config = folder.join("portal.toml");
+        let service = Service::new("staffetta-portal", &config, &folder.join("log.txt"))?;
+        let listen = [ports.next()?, ports.next()?];
+        let link = |target: &SocketAddr| {
+            let mut spec = LinkSpec::clear(*target);
+            spec.set(&format!("rtt_ms={RTT_MS}")).map_err(io::Error::other)?;
+            Link::start(spec)
+        };
+        let lines = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
+        let backbone = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
+        let data = folder.join("data");
+        fs::write(
+            &config,
+            format!("data = {data:?}\nsdi = {sdi:?}\nlisten = {}\n", toml_list(listen.iter())),
+        )?;
+        Ok(Self { name, service, config, data, sdi, lines, backbone })
+    }
+
+    fn configure(&self, certs: &Path, other_pin: &str, other: &Self) -> io::Result<()> {
+        let stem = self.name.to_lowercase();
+        let text = fs::read_to_string(&self.config)?;
+        let addresses = toml_list(other.backbone.iter().map(LinkHandle::local));
+        fs::write(
+            &self.config,
+            format!(
+                "{text}cert = {:?}\nkey = {:?}\n\n[[portal]]\nname = {:?}\npin = {other_pin:?}\n\
+                 addresses = {addresses}\n",
+                certs.join(format!("{stem}.cert")),
+                certs.join(format!("{stem}.key")),
+                other.name,
+            ),
+        )
+    }
+
+    /// Starts it again and waits until it answers.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.service.start()?;
+        answers(&self.data, &mut self.service).await
+    }
+}
+
+impl Company {
+    fn found(root: &Path, name: &'static str, vat: VatNumber) -> io::Result<Self> {
+        let folder = root.join(format!("node-{name}"));
+        let spool = folder.join(vat.to_string());
+        fs::create_dir_all(spool.join("out"))?;
+        let config = folder.join("node.toml");
+        let service = Service::new("staffetta-node", &config, &folder.join("log.txt"))?;
+        Ok(Self { name, vat, service, config, data: folder.join("data"), spool })
+    }
+
+    fn configure(
+        &self,
+        n: usize,
+        certs: &Path,
+        pins: &[String],
+        portals: &[Portal],
+    ) -> io::Result<()> {
+        let vat = self.vat.to_string();
+        let mut text = format!("data = {:?}\nsync = \"live\"\n", self.data);
+        for uplink in 1..=2 {
+            text += &format!("\n[[line]]\naddress = \"127.0.{uplink}.{}\"\n", n + 1);
+        }
+        for (portal, pin) in portals.iter().zip(pins) {
+            let addresses = toml_list(portal.lines.iter().map(LinkHandle::local));
+            let name = portal.name;
+            text +=
+                &format!("\n[[portal]]\nname = {name:?}\npin = {pin:?}\naddresses = {addresses}\n");
+        }
+        text += &format!(
+            "\n[[tenant]]\nvat = {vat:?}\ncert = {:?}\nkey = {:?}\nspool = {:?}\n",
+            certs.join(format!("{vat}.cert")),
+            certs.join(format!("{vat}.key")),
+            self.spool,
+        );
+        fs::write(&self.config, text)
+    }
+
+    /// Starts it again and waits until it answers.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.service.start()?;
+        answers(&self.data, &mut self.service).await
+    }
+
+    /// What the node says of itself; `None` while it does not run.
+    pub async fn status(&self) -> Option<TenantStatus> {
+        status(&self.data).await
+    }
+}
+
+/// What the node whose data folder is `data` says of its one tenant.
+pub async fn status(data: &Path) -> Option<TenantStatus> {
+    let answer = control::ask(data, node::service::Ask::Status).await.ok()?;
+    serde_json::from_value::<Vec<TenantStatus>>(answer["tenants"].clone()).ok()?.pop()
+}
+
+async fn answers(data: &Path, service: &mut Service) -> io::Result<()> {
+    let asked = Instant::now();
+    loop {
+        // Both services answer the same word, and a new control file only when at work.
+        if control::ask(data, node::service::Ask::Status).await.is_ok() {
+            return Ok(());
+        }
+        if let Some(why) = service.ended() {
+            return Err(io::Error::other(why));
+        }
+        if asked.elapsed() > START_PATIENCE {
+            return Err(io::Error::other(format!("no answer from {}", data.display())));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn write(issued: &Issued, certs: &Path) -> io::Result<String> {
+    fs::create_dir_all(certs)?;
+    issued.write(certs, Existing::Refuse).map_err(io::Error::other)?;
+    Ok(issued.peer().to_string())
+}
+
+fn toml_list(addresses: impl Iterator<Item = impl ToString>) -> String {
+    let quoted: Vec<_> = addresses.map(|address| format!("\"{}\"", address.to_string())).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Ports free for UDP and TCP that the system gives to nobody else.
+struct Ports {
+    next: u16,
+}
+
+impl Ports {
+    const LOWEST: u16 = 10_000;
+    const HIGHEST: u16 = 32_000;
+
+    fn new() -> Self {
+        // Two demos at a time start at different places.
+        let spread = std::process::id() % u32::from(Self::HIGHEST - Self::LOWEST);
+        Self { next: Self::LOWEST + u16::try_from(spread).unwrap_or(0) }
+    }
+
+    fn next(&mut self) -> io::Result<SocketAddr> {
+        for _ in Self::LOWEST..Self::HIGHEST {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
+            self.next = if self.next >= Self::HIGHEST { Self::LOWEST } else { self.next + 1 };
+            if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+                return Ok(address);
+            }
+        }
+        Err(io::Error::other("no free port on loopback"))
+    }
+}

@@ -5,6 +5,7 @@ CARGO ?= cargo
 
 test: lint check-pure
 	$(CARGO) test --workspace --locked
+	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory demo-short
 
 # Two portals and three nodes as processes, fed, cut off and killed; it stays up afterwards so

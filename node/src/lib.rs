@@ -7,6 +7,7 @@
 pub mod committer;
 pub mod config;
 pub mod control;
+pub mod desk;
 pub mod host;
 pub mod intake;
 pub mod mirror;

@@ -1,20 +1,14 @@
 //! `staffetta-node`: the service on the customer's company server.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Parser, Subcommand};
-use fatturapa::{
-    Date,
-    check::{Context, check_bytes},
-};
 use node::{
     config::{self, NodeConfig},
-    control, originals,
+    control, desk, originals,
     service::{self, Ask},
     status::{TenantStatus, to_text},
 };
@@ -65,15 +59,10 @@ enum Command {
         #[command(subcommand)]
         show: ConfigCommand,
     },
-    /// Judges FatturaPA files as the SdI would.
-    Check {
-        /// The files.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// One line of JSON per file.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Judges FatturaPA files and SdI messages as the SdI would.
+    Check(desk::Check),
+    /// Shows an invoice as a person reads it.
+    Show(desk::Show),
 }
 
 #[derive(Subcommand)]
@@ -93,7 +82,8 @@ fn main() -> ExitCode {
             print!("{}", config::DEFAULT);
             ExitCode::SUCCESS
         }
-        Command::Check { files, json } => check(&files, json),
+        Command::Check(args) => desk::check(&args),
+        Command::Show(args) => desk::show(&args),
     }
 }
 
@@ -162,31 +152,4 @@ fn list(path: &Path, json: bool) -> ExitCode {
     }
     originals::print(&listings, json);
     ExitCode::SUCCESS
-}
-
-fn check(files: &[PathBuf], json: bool) -> ExitCode {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |s| s.as_secs());
-    let Some(today) = i64::try_from(seconds).ok().and_then(Date::italian) else {
-        return fail(4, &"the clock of this machine is wrong");
-    };
-    let mut code = ExitCode::SUCCESS;
-    for path in files {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                code = fail(3, &format!("cannot read {}: {error}", path.display()));
-                continue;
-            }
-        };
-        let report = check_bytes(&path.display().to_string(), &bytes, &Context::received(today));
-        if json {
-            println!("{}", report.to_json());
-        } else {
-            println!("{}", report.to_text());
-        }
-        if !report.is_accepted() && code == ExitCode::SUCCESS {
-            code = ExitCode::from(1);
-        }
-    }
-    code
 }

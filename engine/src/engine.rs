@@ -392,8 +392,13 @@ impl Engine {
         let carriers: Vec<_> = self
             .sessions
             .iter_mut()
-            .filter(|(_, session)| session.greeted)
             .map(|(id, session)| {
+                if !session.greeted {
+                    // Our Hello has left and does not say this. What the peer lacks is found
+                    // when its own comes; that we hold what it has is said now or never.
+                    let told = self.authority.may_hold(&session.peer, tenant);
+                    return (*id, told, false);
+                }
                 // A space that came to life after the session opened.
                 if !session.carries(tenant) && self.authority.may_hold(&session.peer, tenant) {
                     session.open_space(tenant, Vector::default());

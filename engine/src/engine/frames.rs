@@ -226,7 +226,9 @@ impl Engine {
             return Ok(());
         };
         let ours = self.vector(tenant);
-        if theirs == ours && state.digest != self.digest(tenant) {
+        // Two that hold nothing cannot differ, though one may have heard of the space and have a
+        // log of it that is not durable yet.
+        if theirs == ours && !ours.is_empty() && state.digest != self.digest(tenant) {
             self.effects.push_back(Effect::Alarm(Alarm::Diverged { tenant, peer }));
         }
         let offers: Vec<_> = ours

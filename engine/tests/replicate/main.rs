@@ -359,3 +359,35 @@ fn a_writer_that_signs_two_pasts_is_quarantined_with_an_alarm() {
     let mine = world.peers[2].log();
     assert_eq!(world.peers[1].engine.vector(tenant()).get(&mine), 1, "nothing was added to it");
 }
+
+#[test]
+fn what_came_between_two_hellos_is_told_to_whoever_had_it_already() {
+    let mut world = trio();
+    let (items, files) = invoice(&world, 2, b"<xml>before</xml>");
+    world.say(2, items, files);
+    world.connect(2, 0, true);
+    world.crash(1);
+    let (items, files) = invoice(&world, 2, b"<xml>while B is down</xml>");
+    world.say(2, items, files);
+    // B says what it holds, and catches up with A before the node's Hello has come.
+    world.late = Some((2, 1));
+    world.connect(2, 1, false);
+    world.connect(0, 1, true);
+    world.release();
+    assert_equal(&world);
+    let (node, b) = (&world.peers[2].engine, world.peers[1].key.peer());
+    assert_eq!(node.known(&b, tenant()), Some(&node.vector(tenant())), "held by both, and known");
+}
+
+#[test]
+fn two_replicas_that_hold_nothing_of_a_tenant_do_not_differ() {
+    let (a, b) = (key(), key());
+    let portals = [a.peer(), b.peer()];
+    let mut world = World::default();
+    world.add(Role::Portal, a, &portals);
+    world.add(Role::Portal, b, &portals);
+    // Said, and not durable yet when the portals greet each other.
+    world.say_later(0, vec![key().grant()], vec![]);
+    world.connect(0, 1, true);
+    assert_equal(&world);
+}

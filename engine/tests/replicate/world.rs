@@ -95,6 +95,9 @@ pub struct World {
     pub silent: Vec<(usize, usize)>,
     /// Wires (from, to) on which no chunk arrives.
     pub lost_chunks: Vec<(usize, usize)>,
+    /// The wire (from, to) whose frames wait for [`World::release`].
+    pub late: Option<(usize, usize)>,
+    kept: VecDeque<(usize, Input)>,
     pub bytes: u64,
 }
 
@@ -185,6 +188,13 @@ impl World {
         self.run();
     }
 
+    /// Delivers what was kept of the frames that were [`World::late`].
+    pub fn release(&mut self) {
+        self.late = None;
+        self.inputs.append(&mut self.kept);
+        self.run();
+    }
+
     /// Until nothing happens any more.
     pub fn run(&mut self) {
         loop {
@@ -212,7 +222,8 @@ impl World {
             Ok(frame) => Input::Received { session, frame },
             Err(fault) => Input::Garbage { session, fault },
         };
-        self.inputs.push_back((to, input));
+        let queue = if self.late == Some((at, to)) { &mut self.kept } else { &mut self.inputs };
+        queue.push_back((to, input));
     }
 
     fn carry_out(&mut self, at: usize, effect: Effect) {

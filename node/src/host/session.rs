@@ -150,9 +150,15 @@ async fn read(
     frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
 ) {
     let mut why = None;
+    // Streams keep no order among each other: a run may arrive before the Hello that was said
+    // before it. It waits.
+    hold(&mut receiver, true);
     while let Some(received) = receiver.recv().await {
         let frame = match received {
-            Ok((_, bytes)) => Frame::decode(&bytes),
+            Ok((_, bytes)) => {
+                hold(&mut receiver, false);
+                Frame::decode(&bytes)
+            }
             Err(error) => {
                 tracing::debug!(%error, session = session.0, "connection ended");
                 why = Some(error);
@@ -170,4 +176,10 @@ async fn read(
         }
     }
     let _ = events.send(Event::Closed(session, why));
+}
+
+/// Holds back, or lets come, everything but control frames.
+fn hold(receiver: &mut FrameReceiver, held: bool) {
+    receiver.hold(Class::Bundles, held);
+    receiver.hold(Class::Blobs, held);
 }

@@ -18,13 +18,17 @@ use engine::{
     id::{BlobHash, DocumentId, LogId, PeerId, VatNumber},
     route::Mode,
     store::Store,
+    vector::Digest,
+    wire::{Frame, Hello, VERSIONS},
 };
 use node::{
     host::{Host, HostConfig, HostHandle, PortalAddress},
     mirror::{Mirror, MirrorOptions},
     originals,
     projector::Projector,
-    transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
+    transport::{
+        Class, Connection, Dialer, Endpoint, Identity, Limits, Listener, PinSet, Transport, tcp,
+    },
     truth::{Truth, TruthOptions},
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -294,6 +298,71 @@ async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
     assert_eq!(mirror.position(tenant()).unwrap(), 5);
     projector.follow(upto).unwrap();
     assert_eq!(rows(&mirror), before);
+}
+
+/// Says something on the bundles stream, then the Hello that should have come first.
+async fn overtake(connection: Connection) {
+    let (sender, mut receiver) = connection.split();
+    let send = async |class, frame: Frame| {
+        sender.send(class, frame.encode().into()).await.unwrap();
+    };
+    // Any frame but a Hello is out of turn before the Hello.
+    send(Class::Bundles, Frame::Path { primary: false }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (agent, root) = ("test".to_owned(), Digest::default());
+    let hello = Hello { versions: VERSIONS, agent, primary: false, spaces: vec![], root };
+    send(Class::Control, Frame::Hello(hello)).await;
+    send(Class::Control, Frame::Ping(7)).await;
+    loop {
+        let (_, bytes) = receiver.recv().await.unwrap().unwrap();
+        match Frame::decode(&bytes).unwrap() {
+            Frame::Pong(7) => return,
+            Frame::Bye(fault) => panic!("the session ended: {fault:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_overtakes_its_hello_waits_for_it() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (a_id, node_id) = (identity(), identity());
+    let portals = [a_id.peer()];
+    let (portal_at, stub_at) = (free_address(), free_address());
+    let pins = |peer: PeerId| PinSet::new(BTreeMap::from([(peer, None)]));
+
+    // Whoever accepts waits for it.
+    let a = start(Place {
+        dir: dirs[0].path(),
+        identity: &a_id,
+        portals: &portals,
+        dial: vec![],
+        listen: Some(portal_at),
+        period: None,
+    })
+    .await;
+    a.own_log(vec![grant(&node_id)]).await;
+    let line = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let dialer = Dialer::new(node_id.clone(), pins(a_id.peer()), vec![line]);
+    for transport in [Transport::Quic, Transport::Tcp] {
+        overtake(dialer.dial(0, portal_at, a_id.peer(), transport).await.unwrap()).await;
+    }
+
+    // Whoever dials waits for it.
+    let quic = Endpoint::bind(stub_at).unwrap();
+    let node_pin = pins(node_id.peer());
+    let limits = Limits::default();
+    let mut listener = Listener::start(&a_id, &node_pin, vec![quic], vec![], limits).unwrap();
+    let _node = start(Place {
+        dir: dirs[1].path(),
+        identity: &node_id,
+        portals: &portals,
+        dial: vec![PortalAddress { peer: portals[0], addresses: vec![stub_at] }],
+        listen: None,
+        period: None,
+    })
+    .await;
+    overtake(listener.accept().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,16 +113,23 @@ impl Verdict {
         }
         let _ = writeln!(
             text,
-            "\n  {:<48}{:>9}{:>6}{:>8}{:>13}{:>11}{:>11}",
-            "failure", "nodes hit", "fed", "lasted", "longest gap", "first ack", "caught up"
+            "\n  {:<48}{:>9}{:>6}{:>6}{:>8}{:>13}{:>11}{:>11}",
+            "failure",
+            "nodes hit",
+            "warm",
+            "fed",
+            "lasted",
+            "longest gap",
+            "first ack",
+            "caught up"
         );
         for outcome in &self.outcomes {
-            let Outcome { what, users, fed, gap, lasted, first_after, caught_up } = outcome;
+            let Outcome { what, hit, warm, fed, gap, lasted, first_after, caught_up } = outcome;
             let first =
                 first_after.map_or_else(|| "-".to_owned(), |time| format!("{} s", seconds(time)));
             let _ = writeln!(
                 text,
-                "  {what:<48}{users:>9}{fed:>6}{:>6.1} s{:>11} s{first:>11}{:>9} s",
+                "  {what:<48}{hit:>9}{warm:>6}{fed:>6}{:>6.1} s{:>11} s{first:>11}{:>9} s",
                 lasted.as_secs_f64(),
                 seconds(*gap),
                 seconds(*caught_up)
@@ -130,7 +137,7 @@ impl Verdict {
         }
         let _ = writeln!(
             text,
-            "\n  nodes hit: nodes whose primary session used what failed.\n  \
+            "\n  nodes hit: nodes whose primary session used what failed; warm: those of them with a session elsewhere.\n  \
              longest gap: the longest an invoice, durable on its node, waited until the first portal had it\n  \
              durably; nodes are asked every {} ms. With everything down it contains the outage.\n  \
              first ack: from the mending to the first acknowledgement, where there was none meanwhile.\n  \

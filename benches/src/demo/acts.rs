@@ -58,8 +58,10 @@ pub struct Plan {
 pub struct Outcome {
     /// What happened, in words.
     pub what: String,
-    /// How many of the nodes were using what was harmed.
-    pub users: usize,
+    /// Nodes whose primary session used what was harmed.
+    pub hit: usize,
+    /// Those of them that had a session elsewhere, ready to take over.
+    pub warm: usize,
     /// Invoices fed while it lasted.
     pub fed: usize,
     /// The longest an invoice waited on its node for the first portal.
@@ -91,7 +93,7 @@ impl Plan {
         Self {
             beat: Duration::from_millis(100),
             outage: Duration::from_secs(5),
-            pause: Duration::from_secs(2),
+            pause: Duration::from_secs(3),
             // Nodes stay where a failure drove them: each of these drives them to where the
             // next strikes.
             acts: vec![
@@ -128,7 +130,7 @@ impl Stage<'_> {
     pub async fn play(&mut self, act: Act, plan: &Plan) -> io::Result<Outcome> {
         let _ = self.flow.take_gap();
         let before = self.feed.count();
-        let (what, users) = self.harm(act);
+        let (what, hit, warm) = self.harm(act);
         self.say(&what);
         let harmed = Instant::now();
         self.live(plan.outage).await?;
@@ -147,7 +149,8 @@ impl Stage<'_> {
         let first_after = self.flow.last_acknowledgement().filter(|_| silent);
         let outcome = Outcome {
             what,
-            users,
+            hit,
+            warm,
             fed,
             gap: self.flow.take_gap(),
             lasted,
@@ -163,41 +166,48 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
-    fn harm(&mut self, act: Act) -> (String, usize) {
-        let count = self.town.companies.len();
-        match act {
-            Act::Calm => ("everything is up".to_owned(), 0),
+    /// Does it, and tells what in words, how many nodes are hit, and how many of those are warm.
+    fn harm(&mut self, act: Act) -> (String, usize, usize) {
+        let (portal, line) = self.busiest_line();
+        let (hit, warm) = match act {
+            Act::Calm => (0, 0),
+            Act::CutLine => self.struck(&[self.address(portal, line)]),
+            Act::CutPortal(portal) | Act::KillPortal(portal) => {
+                self.struck(&self.addresses(portal))
+            }
+            Act::CutEverything | Act::KillBoth => {
+                self.struck(&[self.addresses(A), self.addresses(B)].concat())
+            }
+            Act::KillNode(_) => (1, 0),
+        };
+        let what = match act {
+            Act::Calm => "everything is up".to_owned(),
             Act::CutLine => {
-                let (portal, line, users) = self.busiest_line();
                 self.town.cut_line(portal, line);
                 let name = self.town.portals[portal].name;
-                (format!("line {} of portal {name} goes silent", line + 1), users)
+                format!("line {} of portal {name} goes silent", line + 1)
             }
             Act::CutPortal(portal) => {
-                let users = self.users_of_portal(portal);
                 self.town.cut_portal(portal);
-                let name = self.town.portals[portal].name;
                 self.feed.set_reachable(portal, false);
-                (format!("both lines of portal {name} go silent"), users)
+                format!("both lines of portal {} go silent", self.town.portals[portal].name)
             }
-            Act::KillPortal(portal) => {
-                let users = self.users_of_portal(portal);
-                (format!("kill -9 of {}", self.kill_portal(portal)), users)
-            }
+            Act::KillPortal(portal) => format!("kill -9 of {}", self.kill_portal(portal)),
             Act::CutEverything => {
                 self.town.cut_everything();
-                ("every line goes silent".to_owned(), count)
+                "every line goes silent".to_owned()
             }
             Act::KillBoth => {
                 let both = [self.kill_portal(A), self.kill_portal(B)];
-                (format!("kill -9 of {}", both.join(" and ")), count)
+                format!("kill -9 of {}", both.join(" and "))
             }
             Act::KillNode(n) => {
                 let company = &mut self.town.companies[n];
                 let pid = company.service.kill().unwrap_or_default();
-                (format!("kill -9 of node {} ({pid})", company.name), 1)
+                format!("kill -9 of node {} ({pid})", company.name)
             }
-        }
+        };
+        (what, hit, warm)
     }
 
     fn kill_portal(&mut self, portal: usize) -> String {
@@ -267,34 +277,37 @@ impl Stage<'_> {
         self.town.casualty().map_or(Ok(()), |why| Err(io::Error::other(why)))
     }
 
-    /// The line of a portal that most nodes have their primary session on.
-    fn busiest_line(&self) -> (usize, usize, usize) {
-        let mut best = (A, 0, 0);
-        for portal in [A, B] {
-            for line in 0..self.town.portals[portal].lines.len() {
-                let address = self.town.portals[portal].lines[line].local().to_string();
-                let users = self.primaries().iter().filter(|remote| **remote == address).count();
-                if users > best.2 {
-                    best = (portal, line, users);
-                }
-            }
-        }
-        best
+    /// The line, as portal and number, that most nodes have their primary session on.
+    fn busiest_line(&self) -> (usize, usize) {
+        let lines = [(A, 0), (A, 1), (B, 0), (B, 1)];
+        let users = |(portal, line): &(usize, usize)| {
+            // Of two equal ones the first.
+            (self.struck(&[self.address(*portal, *line)]).0, std::cmp::Reverse((*portal, *line)))
+        };
+        lines.into_iter().max_by_key(users).unwrap_or((A, 0))
     }
 
-    fn users_of_portal(&self, portal: usize) -> usize {
-        let lines = &self.town.portals[portal].lines;
-        let addresses: Vec<_> = lines.iter().map(|line| line.local().to_string()).collect();
-        self.primaries().iter().filter(|remote| addresses.contains(remote)).count()
+    fn address(&self, portal: usize, line: usize) -> String {
+        self.town.portals[portal].lines[line].local().to_string()
     }
 
-    /// The address each node's primary session goes to.
-    fn primaries(&self) -> Vec<String> {
+    fn addresses(&self, portal: usize) -> Vec<String> {
+        (0..self.town.portals[portal].lines.len()).map(|line| self.address(portal, line)).collect()
+    }
+
+    /// How many nodes have their primary session to one of `addresses`, and how many of those
+    /// have another session to somewhere else.
+    fn struck(&self, addresses: &[String]) -> (usize, usize) {
         let statuses = self.flow.statuses().into_iter().flatten();
-        statuses
-            .filter_map(|status| status.sessions.into_iter().find(|session| session.primary))
-            .map(|session| session.remote)
-            .collect()
+        let hit: Vec<_> = statuses
+            .filter(|status| {
+                status.sessions.iter().any(|s| s.primary && addresses.contains(&s.remote))
+            })
+            .collect();
+        let warm = hit
+            .iter()
+            .filter(|status| status.sessions.iter().any(|s| !addresses.contains(&s.remote)));
+        (hit.len(), warm.count())
     }
 
     fn say(&self, what: &str) {
@@ -309,7 +322,11 @@ impl Stage<'_> {
             .enumerate()
             .map(|(n, portal)| {
                 let state = if portal.service.is_up() { "up" } else { "DOWN" };
-                format!("{} {state} ({} nodes on it)", portal.name, self.users_of_portal(n))
+                format!(
+                    "{} {state} ({} nodes on it)",
+                    portal.name,
+                    self.struck(&self.addresses(n)).0
+                )
             })
             .collect();
         println!(

@@ -59,6 +59,9 @@ pub const COMMITS_IN_FLIGHT_MAX: usize = 64;
 pub const CHUNKS_IN_FLIGHT_MAX: u32 = 32;
 /// Bundles per session that wait for their large blobs, at most 256 KiB each.
 pub const STAGED_PER_SESSION_MAX: usize = 8;
+/// Requests for chunks queued by one peer: an honest one has at most one a chunk in flight of
+/// each staged bundle.
+pub const CHUNK_REQUESTS_MAX: usize = 1024;
 /// Control frames queued to one peer: more means that it asks and does not read.
 pub const CONTROL_FRAMES_MAX: usize = 4096;
 /// Sessions one peer may hold at a time: two lines to two addresses, and their replacements.
@@ -92,3 +95,4 @@ const _: () = assert!(BODY_BYTES_MAX + BUNDLE_INLINE_BYTES_MAX <= RUN_RAW_BYTES_
 const _: () = assert!(BLOB_INLINE_BYTES_MAX <= BUNDLE_INLINE_BYTES_MAX);
 const _: () = assert!(CHANGE_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES + 256 < FRAME_BYTES_MAX);
+const _: () = assert!(STAGED_PER_SESSION_MAX * CHUNKS_IN_FLIGHT_MAX as usize <= CHUNK_REQUESTS_MAX);

@@ -99,19 +99,16 @@ impl Engine {
 
     /// Asks the host for the session's next run, if one may be sent.
     pub(super) fn pump(&mut self, id: SessionId) {
-        let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next_run) else {
-            return;
-        };
-        let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
-        match log.map(|log| (log.durable().0, log.origin().clone())) {
-            Some((upto, origin)) if upto > after => {
-                let tenant = due.tenant;
-                let effect = Effect::SendRun { session: id, tenant, origin, after, upto };
-                self.effects.push_back(effect);
-            }
-            _ => {
-                self.on(id, Session::unsent);
-                self.pump(id);
+        // A loop and no recursion: how much is due, the peer has a say in.
+        while let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next_run) {
+            let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
+            match log.map(|log| (log.durable().0, log.origin().clone())) {
+                Some((upto, origin)) if upto > after => {
+                    let tenant = due.tenant;
+                    let effect = Effect::SendRun { session: id, tenant, origin, after, upto };
+                    return self.effects.push_back(effect);
+                }
+                _ => self.on(id, Session::unsent),
             }
         }
     }
@@ -307,8 +304,11 @@ impl Engine {
         after: Seq,
     ) -> Result<(), Fault> {
         self.may_hold(id, tenant)?;
-        let due = Due { tenant, rank: self.rank(&log, tenant), log };
-        self.on(id, |session| session.ask(due, after));
+        // What is not here is not remembered: a peer can make up any number of logs.
+        if self.pending(tenant, &log) > 0 {
+            let due = Due { tenant, rank: self.rank(&log, tenant), log };
+            self.on(id, |session| session.ask(due, after));
+        }
         Ok(())
     }
 

@@ -11,7 +11,10 @@ use engine::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Event, Host, next_session, now_ms, paths, session::Line};
+use super::{
+    Event, Host, next_session, now_ms, paths,
+    session::{ChunkRequest, Line},
+};
 use crate::{
     committer::Completion,
     transport::{Connection, ConnectionError, DialError, Transport, pin::Pins},
@@ -117,7 +120,7 @@ impl Host {
             Effect::SendChunks { session, tenant, blob, first, count } => {
                 if let Some(line) = self.lines.get(&session) {
                     let indexes = first..first.saturating_add(count);
-                    line.send_chunks(Arc::clone(&self.config.store), tenant, blob, indexes);
+                    line.send_chunks(ChunkRequest { tenant, blob, indexes });
                 }
             }
             Effect::Commit { commit, batch } => self.committer.commit(commit, batch),
@@ -278,7 +281,9 @@ impl Host {
     fn open(&mut self, connection: Connection, attempt: Option<AttemptId>, primary: bool) {
         let session = next_session();
         let peer = connection.authenticated().peer();
-        let line = Line::start(session, connection, self.events.clone(), self.frames.clone());
+        let (events, frames) = (self.events.clone(), self.frames.clone());
+        let store = Arc::clone(&self.config.store);
+        let line = Line::start(session, connection, store, events, frames);
         self.lines.insert(session, line);
         let dialled = attempt.is_some();
         if let Some(attempt) = attempt {

@@ -26,10 +26,18 @@ use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
 /// How long a closing session waits until `Bye` is handed to the connection.
 const BYE_GRACE: Duration = Duration::from_secs(1);
 
+/// Chunks of a large blob that a peer asks for.
+pub(super) struct ChunkRequest {
+    pub(super) tenant: VatNumber,
+    pub(super) blob: BlobHash,
+    pub(super) indexes: std::ops::Range<u32>,
+}
+
 /// The sending side of one session.
 pub(super) struct Line {
     pub(super) handle: Handle,
     control: mpsc::Sender<Bytes>,
+    chunks: mpsc::Sender<ChunkRequest>,
     sender: FrameSender,
     writer: JoinHandle<()>,
     acknowledgements: u64,
@@ -40,6 +48,7 @@ impl Line {
     pub(super) fn start(
         session: SessionId,
         connection: Connection,
+        store: Arc<dyn Store>,
         events: mpsc::UnboundedSender<Event>,
         frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
     ) -> Self {
@@ -47,8 +56,10 @@ impl Line {
         let (sender, receiver) = connection.split();
         let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
         let writer = tokio::spawn(write_control(sender.clone(), outbox));
+        let (chunks, requests) = mpsc::channel(limits::CHUNK_REQUESTS_MAX);
+        tokio::spawn(write_chunks(sender.clone(), store, requests));
         tokio::spawn(read(session, receiver, events, frames));
-        Self { handle, control, sender, writer, acknowledgements: 0 }
+        Self { handle, control, chunks, sender, writer, acknowledgements: 0 }
     }
 
     /// Queues a frame on the control stream. A peer that asks and does not read is cut off.
@@ -97,33 +108,19 @@ impl Line {
         });
     }
 
-    /// Reads chunks of a large blob and sends those that are here.
-    pub(super) fn send_chunks(
-        &self,
-        store: Arc<dyn Store>,
-        tenant: VatNumber,
-        blob: BlobHash,
-        indexes: std::ops::Range<u32>,
-    ) {
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            for index in indexes {
-                let store = Arc::clone(&store);
-                let read =
-                    spawn_blocking(move || archive::read_chunk(&*store, tenant, &blob, index));
-                let Ok(Ok(Some(bytes))) = read.await else { return };
-                let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index, bytes });
-                if sender.send(Class::Blobs, frame.encode().into()).await.is_err() {
-                    return;
-                }
-            }
-        });
+    /// Queues chunks of a large blob; those that are here are sent. A peer that asks for more
+    /// than it reads is cut off.
+    pub(super) fn send_chunks(&self, request: ChunkRequest) {
+        if let Err(TrySendError::Full(_)) = self.chunks.try_send(request) {
+            let fault = Fault::Busy;
+            self.handle.abort(u32::from(fault.code()), &fault.to_string());
+        }
     }
 
     /// Closes once what is queued on control has left.
     pub(super) fn close(self, fault: Option<Fault>) {
-        let Self { handle, control, sender, writer, .. } = self;
-        drop((control, sender));
+        let Self { handle, control, chunks, sender, writer, .. } = self;
+        drop((control, chunks, sender));
         tokio::spawn(async move {
             // The writer ends once it has sent what was queued: `Bye` among it. A peer that
             // does not read is told by the code alone.
@@ -132,6 +129,26 @@ impl Line {
             let reason = fault.map_or_else(String::new, |fault| fault.to_string());
             handle.close(code, &reason).await;
         });
+    }
+}
+
+/// Reads and sends what was asked for, one chunk in memory at a time.
+async fn write_chunks(
+    sender: FrameSender,
+    store: Arc<dyn Store>,
+    mut requests: mpsc::Receiver<ChunkRequest>,
+) {
+    while let Some(ChunkRequest { tenant, blob, indexes }) = requests.recv().await {
+        for index in indexes {
+            let store = Arc::clone(&store);
+            let read = spawn_blocking(move || archive::read_chunk(&*store, tenant, &blob, index));
+            // What is not here, or is damaged, is not sent: the peer asks another.
+            let Ok(Ok(Some(bytes))) = read.await else { break };
+            let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index, bytes });
+            if sender.send(Class::Blobs, frame.encode().into()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

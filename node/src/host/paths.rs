@@ -64,7 +64,7 @@ impl Paths {
 
     pub(super) fn failed(&mut self, attempt: AttemptId, error: &DialError) {
         if let Some(key) = self.dialling.remove(&attempt) {
-            self.why.insert(key, error.to_string());
+            self.explain(key, error.to_string());
         }
     }
 
@@ -102,6 +102,15 @@ impl Paths {
     /// A session ended and nobody is to blame, or with a sentence.
     pub(super) fn ended(&mut self, session: SessionId, why: Option<String>) {
         if let (Some(key), Some(why)) = (self.open.remove(&session), why) {
+            self.explain(key, why);
+        }
+    }
+
+    /// Keeps a sentence; the log has it once for as long as it stays the same.
+    fn explain(&mut self, key: Key, why: String) {
+        if self.why.get(&key) != Some(&why) {
+            let (RouteId { line, portal, address }, transport) = key;
+            tracing::warn!(line, portal, address, ?transport, "not connected: {why}");
             self.why.insert(key, why);
         }
     }

@@ -56,10 +56,11 @@ impl Vector {
         self.0.is_empty()
     }
 
-    /// Bundles that `self` holds and `other` does not.
+    /// Bundles that `self` holds and `other` does not. Saturates: a peer may claim any number.
     #[must_use]
     pub fn ahead_of(&self, other: &Self) -> u64 {
-        self.iter().map(|(log, seq)| seq.saturating_sub(other.get(&log))).sum()
+        let ahead = self.iter().map(|(log, seq)| seq.saturating_sub(other.get(&log)));
+        ahead.fold(0, u64::saturating_add)
     }
 }
 
@@ -122,6 +123,8 @@ mod tests {
         let theirs: Vector = [(a, 3), (b, 9)].into_iter().collect();
         assert_eq!(ours.ahead_of(&theirs), 2);
         assert_eq!(theirs.ahead_of(&ours), 7);
+        let liar: Vector = [(a, u64::MAX), (b, u64::MAX)].into_iter().collect();
+        assert_eq!(liar.ahead_of(&ours), u64::MAX, "and does not overflow");
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct Session {
     due: BTreeSet<Due>,
     asked: BTreeSet<Due>,
     sending: Option<Due>,
+    /// The peer asked for the log that is being sent, from after this bundle: what is on its
+    /// way was chosen before that, so the answer comes after it.
+    again: Option<Seq>,
     flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
     flight_bytes: usize,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
@@ -109,6 +112,7 @@ impl Session {
             due: BTreeSet::new(),
             asked: BTreeSet::new(),
             sending: None,
+            again: None,
             flight: VecDeque::new(),
             flight_bytes: 0,
             staged: BTreeMap::new(),
@@ -129,15 +133,21 @@ impl Session {
         }
     }
 
-    /// The peer asked for a log from after `after`, whatever was sent before.
+    /// The peer asked for a log from after `after`, whatever was sent before. Asked twice, the
+    /// answer begins where the earlier of the two wants it.
     pub fn ask(&mut self, due: Due, after: Seq) {
-        if let Some(remote) = self.spaces.get_mut(&due.tenant) {
-            remote.sent.lower(due.log, after);
-            remote.sent.raise(due.log, after);
-            remote.waits.remove(&due.log);
-            self.due.insert(due);
-            self.asked.insert(due);
+        let Some(remote) = self.spaces.get_mut(&due.tenant) else { return };
+        if self.sending == Some(due) {
+            self.again = Some(self.again.map_or(after, |again| again.min(after)));
+            return;
         }
+        remote.sent.lower(due.log, after);
+        if !self.asked.contains(&due) {
+            remote.sent.raise(due.log, after);
+        }
+        remote.waits.remove(&due.log);
+        self.due.insert(due);
+        self.asked.insert(due);
     }
 
     /// The peer holds these durably. Returns whether that was news.
@@ -149,7 +159,10 @@ impl Session {
                 continue;
             }
             news |= remote.held.raise(*log, *seq);
-            remote.sent.raise(*log, *seq);
+            // What was asked for goes out although it is held: the peer's copy is damaged.
+            if !self.asked.iter().any(|due| due.tenant == tenant && due.log == *log) {
+                remote.sent.raise(*log, *seq);
+            }
             if remote.waits.get(log).is_some_and(|wait| wait <= seq) {
                 remote.waits.remove(log);
             }
@@ -206,6 +219,7 @@ impl Session {
             self.due.remove(&due);
             self.asked.remove(&due);
         }
+        self.answer_again(due);
     }
 
     /// What [`Session::next_run`] chose cannot be read from the store now.
@@ -213,6 +227,7 @@ impl Session {
         if let Some(due) = self.sending.take() {
             self.due.remove(&due);
             self.asked.remove(&due);
+            self.answer_again(due);
         }
     }
 
@@ -263,5 +278,47 @@ impl Session {
     #[must_use]
     pub fn in_flight_bytes(&self) -> usize {
         self.flight_bytes
+    }
+
+    fn answer_again(&mut self, due: Due) {
+        if let Some(after) = self.again.take() {
+            self.ask(due, after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> (Session, Due) {
+        let tenant = VatNumber::parse("02038490237").unwrap();
+        let log = LogId::from_bytes([1; 16]);
+        let mut session = Session::new(PeerId::of_spki(b"peer"), false, Time::ZERO);
+        session.greeted = true;
+        session.open_space(tenant, [(log, 30)].into_iter().collect());
+        (session, Due { tenant, rank: 0, log })
+    }
+
+    #[test]
+    fn of_two_wants_the_answer_begins_at_the_earlier() {
+        let (mut session, due) = session();
+        session.ask(due, 20);
+        session.ask(due, 13);
+        session.ask(due, 25);
+        session.held(due.tenant, &[(due.log, 30)]);
+        assert_eq!(session.next_run(), Some((due, 13)), "an Ack does not answer a Want");
+    }
+
+    #[test]
+    fn a_want_for_what_is_being_sent_is_answered_after_it() {
+        let (mut session, due) = session();
+        session.ask(due, 20);
+        assert_eq!(session.next_run(), Some((due, 20)));
+        session.ask(due, 6);
+        session.sent(30, 100, 30, false);
+        assert_eq!(session.next_run(), Some((due, 6)));
+        session.sent(30, 100, 30, false);
+        assert_eq!(session.next_run(), None);
     }
 }

@@ -168,6 +168,30 @@ pub fn put_bundle(
     batch.put(Table::Feed, key, value);
 }
 
+/// Adds to `batch` what takes back [`put_bundle`] of the same bundle: after a failed barrier a
+/// store may have kept it or not, and nobody was told that it is there.
+pub fn drop_bundle(
+    batch: &mut Batch,
+    tenant: VatNumber,
+    log: &LogId,
+    seq: Seq,
+    position: u64,
+    body: &Body,
+) {
+    batch.remove(Table::Bundles, bundle_key(tenant, log, seq));
+    for document in body.documents() {
+        let key = join(&[&tenant_key(tenant), document.as_bytes(), log.as_bytes(), &be(seq)]);
+        batch.remove(Table::Index, key);
+    }
+    for (n, item) in body.items.iter().enumerate() {
+        if matches!(item, Item::Grant(_) | Item::Revocation(_)) {
+            let key = join(&[&tenant_key(tenant), log.as_bytes(), &be(seq), &be(n as u64)]);
+            batch.remove(Table::Authority, key);
+        }
+    }
+    batch.remove(Table::Feed, join(&[&tenant_key(tenant), &be(position)]));
+}
+
 /// Writes one bundle's own row again, after it was found damaged. Its place in feed and
 /// index is as it was.
 pub fn mend_bundle(batch: &mut Batch, tenant: VatNumber, log: &LogId, seq: Seq, stored: &Stored) {
@@ -228,9 +252,12 @@ pub fn truncate(
     Ok((batch, end))
 }
 
-/// Adds a log's tip to `batch`.
+/// Adds a log's tip to `batch`; a log of which nothing is held has no row.
 pub fn put_tip(batch: &mut Batch, tip: &Tip) {
     let key = join(&[&tenant_key(tip.tenant), tip.origin.log().as_bytes()]);
+    if tip.seq == 0 {
+        return batch.remove(Table::Tips, key);
+    }
     let row = join(&[
         tip.origin.key.spki(),
         &tip.origin.incarnation.0,

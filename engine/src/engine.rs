@@ -58,6 +58,12 @@ pub struct Engine {
     stuck: Option<String>,
     /// Runs that came while stuck, to ask for again.
     missed: BTreeSet<(SessionId, VatNumber, LogId)>,
+    /// Takes back what a failed barrier may have kept; the first thing stored afterwards.
+    undo: Batch,
+    /// Logs beyond their writer's cut: those the host was asked about, and those that wait
+    /// until nothing of them is on its way to the store.
+    cutting: BTreeSet<(VatNumber, LogId)>,
+    uncut: BTreeSet<(VatNumber, LogId)>,
     effects: VecDeque<Effect>,
     now: Time,
 }
@@ -73,11 +79,15 @@ struct Pending {
     commit: CommitId,
     tenant: VatNumber,
     log: LogId,
-    /// The log's tip once this is durable; `None` for chunks and mended rows.
+    /// The log's tip once this is durable; `None` for chunks.
     place: Option<Place>,
     position: u64,
     said: Option<Ticket>,
     from: Option<SessionId>,
+    /// Whether this sets the log back to its writer's cut.
+    cuts: bool,
+    /// Takes back what this stores.
+    undo: Batch,
 }
 
 impl Engine {
@@ -97,6 +107,9 @@ impl Engine {
             next_commit: 1,
             stuck: None,
             missed: BTreeSet::new(),
+            undo: Batch::default(),
+            cutting: BTreeSet::new(),
+            uncut: BTreeSet::new(),
             effects: VecDeque::new(),
             now: Time::ZERO,
         };
@@ -116,6 +129,9 @@ impl Engine {
             engine.authority.learn(tenant, &item);
         }
         engine.say_pins();
+        // The last start may have ended between a revocation and what follows from it.
+        let tenants: Vec<_> = engine.spaces.keys().copied().collect();
+        tenants.into_iter().for_each(|tenant| engine.cut(tenant));
         engine
     }
 
@@ -337,8 +353,11 @@ impl Engine {
         from: Option<SessionId>,
     ) {
         let Some(space) = self.spaces.get_mut(&tenant) else { return };
+        let mut undo = Batch::default();
         for bundle in fresh {
             space.position += 1;
+            let (seq, position) = (bundle.seq, space.position);
+            archive::drop_bundle(&mut undo, tenant, &log, seq, position, &bundle.body);
             archive::put_bundle(
                 &mut batch,
                 tenant,
@@ -356,10 +375,15 @@ impl Engine {
             place = Some(entry.pending());
         }
         let commit = CommitId(self.next_commit);
+        let (position, cuts) = (space.position, false);
+        let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+        self.hand_over(pending, batch);
+    }
+
+    fn hand_over(&mut self, pending: Pending, batch: Batch) {
         self.next_commit += 1;
-        let position = space.position;
-        self.commits.push_back(Pending { commit, tenant, log, place, position, said, from });
-        self.effects.push_back(Effect::Commit { commit, batch });
+        self.effects.push_back(Effect::Commit { commit: pending.commit, batch });
+        self.commits.push_back(pending);
     }
 
     fn committed(&mut self, commit: CommitId) {
@@ -367,11 +391,15 @@ impl Engine {
             let Some(pending) = self.commits.pop_front() else { break };
             self.durable(&pending);
         }
+        self.set_back();
     }
 
     /// The one place from which acknowledgements leave: the barrier has passed.
     fn durable(&mut self, pending: &Pending) {
-        let Pending { tenant, log, position, said, from, .. } = *pending;
+        let Pending { tenant, log, position, said, from, cuts, .. } = *pending;
+        if cuts {
+            self.effects.push_back(Effect::Rebuild { tenant });
+        }
         let Some(place) = pending.place else { return };
         let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) else {
             return;

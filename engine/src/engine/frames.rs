@@ -455,8 +455,7 @@ impl Engine {
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
         if staged.is_whole() {
             if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
-                // Another session may have brought the bundle meanwhile.
-                if staged.fresh.seq == self.pending(tenant, &log) + 1 {
+                if self.still_follows(tenant, &log, &staged.fresh) {
                     self.accept(Some(id), tenant, log, &[staged.fresh]);
                 }
             }
@@ -478,6 +477,18 @@ impl Engine {
             }
         }
         wants.into_iter().for_each(|want| self.send(id, want));
+    }
+
+    /// Whether a bundle may be taken that waited for its large blobs: another session may have
+    /// brought it meanwhile, its writer may be revoked since, or known to have two pasts.
+    fn still_follows(&self, tenant: VatNumber, id: &LogId, fresh: &Fresh) -> bool {
+        let log = self.spaces.get(&tenant).and_then(|space| space.logs.get(id));
+        log.is_some_and(|log| {
+            let cut = self.authority.cut(&log.origin().key.peer(), tenant, id);
+            log.pending() == (fresh.seq - 1, fresh.stored.previous)
+                && !log.is_forked()
+                && cut.is_none_or(|cut| fresh.seq <= cut)
+        })
     }
 
     fn ask_again(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> Result<(), Fault> {

@@ -1,18 +1,26 @@
 //! What does not count after all: batches that the store did not keep, and bundles beyond
 //! their writer's cut.
+//!
+//! After a failed barrier a store may hold what nobody was told of, so the first batch once
+//! it takes writes again takes that back. A log is set back to a cut only while nothing of it
+//! is on its way to the store, since the host works the cut out from what is stored; records
+//! are derived anew once the cut is durable, and a start looks for cuts that were not made.
 
-use super::Engine;
+use super::{Engine, Pending};
 use crate::{
-    effect::{AppendError, Effect},
+    archive,
+    effect::{AppendError, CommitId, Effect},
     fault::Fault,
     id::{LogId, VatNumber},
-    log::{Log, Place},
+    log::Place,
     store::Batch,
     wire::{Frame, Tenant},
 };
 
 impl Engine {
     pub(super) fn commit_failed(&mut self, why: &str) {
+        let cuts = self.commits.iter().filter(|pending| pending.cuts);
+        self.uncut.extend(cuts.map(|pending| (pending.tenant, pending.log)));
         for pending in std::mem::take(&mut self.commits) {
             if let Some(session) = pending.from {
                 self.missed.insert((session, pending.tenant, pending.log));
@@ -21,34 +29,57 @@ impl Engine {
                 let why = AppendError::Store(why.to_owned());
                 self.effects.push_back(Effect::Refused { ticket, why });
             }
+            self.undo.writes.extend(pending.undo.writes);
+            let space = self.spaces.get_mut(&pending.tenant);
+            if let Some(log) = space.and_then(|space| space.logs.get_mut(&pending.log)) {
+                log.roll_back();
+                // Beyond a cut the tip stays where it is, so that a start sees what is to be done.
+                if !self.uncut.contains(&(pending.tenant, pending.log)) {
+                    archive::put_tip(&mut self.undo, &log.tip());
+                }
+            }
         }
-        for space in self.spaces.values_mut() {
-            space.logs.values_mut().for_each(Log::roll_back);
+        // Chunks that were on their way are gone: bundles that wait for them begin anew.
+        for (id, session) in &mut self.sessions {
+            let staged = std::mem::take(session.staged_mut());
+            self.missed.extend(staged.into_keys().map(|(tenant, log)| (*id, tenant, log)));
         }
         self.stuck = Some(why.to_owned());
     }
 
     pub(super) fn store_ready(&mut self) {
-        self.stuck = None;
+        if self.stuck.take().is_none() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.undo);
+        if let Some(tenant) =
+            self.spaces.keys().next().copied().filter(|_| !batch.writes.is_empty())
+        {
+            let (commit, log) = (CommitId(self.next_commit), self.own.log());
+            let (place, position, said, from, cuts) = (None, 0, None, None, false);
+            let undo = batch.clone();
+            let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+            self.hand_over(pending, batch);
+        }
+        self.set_back();
         for (session, tenant, log) in std::mem::take(&mut self.missed) {
             let after = self.pending(tenant, &log);
             self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });
         }
     }
 
-    /// Asks to set back every log that goes beyond its writer's cut, and ends the sessions
-    /// of peers that may no longer hold the space.
+    /// Notes every log that goes beyond its writer's cut, and ends the sessions of peers that
+    /// may no longer hold the space.
     pub(super) fn cut(&mut self, tenant: VatNumber) {
         let Some(space) = self.spaces.get(&tenant) else { return };
         for (id, log) in &space.logs {
             let writer = log.origin().key.peer();
-            if let Some(cut) = self.authority.cut(&writer, tenant, id)
-                && log.pending().0 > cut
-            {
-                let origin = log.origin().clone();
-                self.effects.push_back(Effect::Truncate { tenant, origin, cut });
+            let cut = self.authority.cut(&writer, tenant, id);
+            if cut.is_some_and(|cut| log.pending().0 > cut) {
+                self.uncut.insert((tenant, *id));
             }
         }
+        self.set_back();
         let ended: Vec<_> = self
             .sessions
             .iter()
@@ -60,11 +91,43 @@ impl Engine {
         }
     }
 
+    /// Asks the host to work out the cuts that are due and can be made now.
+    pub(super) fn set_back(&mut self) {
+        if self.stuck.is_some() || self.uncut.is_empty() {
+            return;
+        }
+        for (tenant, id) in std::mem::take(&mut self.uncut) {
+            let log = self.spaces.get(&tenant).and_then(|space| space.logs.get(&id));
+            let Some(origin) = log.map(|log| log.origin().clone()) else { continue };
+            let Some(cut) = self.authority.cut(&origin.key.peer(), tenant, &id) else { continue };
+            if self.is_on_its_way(tenant, &id) || self.cutting.contains(&(tenant, id)) {
+                self.uncut.insert((tenant, id));
+            } else {
+                self.cutting.insert((tenant, id));
+                self.effects.push_back(Effect::Truncate { tenant, origin, cut });
+            }
+        }
+    }
+
+    /// The host's answer: applied unless the store failed, or took bundles, meanwhile.
     pub(super) fn truncated(&mut self, tenant: VatNumber, log: LogId, end: Place, batch: Batch) {
+        self.cutting.remove(&(tenant, log));
+        if self.stuck.is_some() || self.is_on_its_way(tenant, &log) {
+            self.uncut.insert((tenant, log));
+            return;
+        }
         let entry = self.spaces.get_mut(&tenant).and_then(|space| space.logs.get_mut(&log));
-        let Some(entry) = entry.filter(|entry| entry.pending().0 > end.0) else { return };
+        // After a failed barrier the log stands at the cut already, and its rows do not.
+        let Some(entry) = entry.filter(|entry| entry.pending().0 >= end.0) else { return };
         entry.cut_back(end);
-        self.commit(tenant, log, &[], batch, None, None);
-        self.effects.push_back(Effect::Rebuild { tenant });
+        let (commit, undo) = (CommitId(self.next_commit), Batch::default());
+        let (place, position, said, from, cuts) = (None, 0, None, None, true);
+        let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+        self.hand_over(pending, batch);
+        self.set_back();
+    }
+
+    fn is_on_its_way(&self, tenant: VatNumber, log: &LogId) -> bool {
+        self.commits.iter().any(|pending| pending.tenant == tenant && pending.log == *log)
     }
 }

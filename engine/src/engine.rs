@@ -153,9 +153,7 @@ impl Engine {
                 self.run_sent(session, upto, bytes, large);
             }
             Input::RunUnread { session, error } => {
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.unsent();
-                }
+                self.on(session, Session::unread);
                 if let ReadError::Damaged { tenant, log, seq } = error {
                     self.spoil(tenant, log, seq);
                 } else {

@@ -53,8 +53,8 @@ pub enum Admission {
     Fresh(Vec<Fresh>),
     /// All of it is here already.
     Known,
-    /// It is here, and among it are these whose rows were damaged.
-    Mends(Vec<Fresh>),
+    /// Among it are these whose rows here were damaged; the second part follows, as above.
+    Mends(Vec<Fresh>, Vec<Fresh>),
     /// Something before it is missing.
     Gap,
     /// The writer signed another past: proof against the writer, not the sender.
@@ -124,7 +124,7 @@ impl Log {
         Ok(if fork || self.forked {
             Admission::Fork
         } else if !mends.is_empty() {
-            Admission::Mends(mends)
+            Admission::Mends(mends, fresh)
         } else if fresh.is_empty() {
             Admission::Known
         } else if run.first > self.pending.0 + 1 {

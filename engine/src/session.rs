@@ -57,6 +57,8 @@ pub struct Session {
     /// The peer asked for the log that is being sent, from after this bundle: what is on its
     /// way was chosen before that, so the answer comes after it.
     again: Option<Seq>,
+    /// Asked for, and damaged here: answered when the log is offered again.
+    unread: BTreeSet<Due>,
     flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
     flight_bytes: usize,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
@@ -113,6 +115,7 @@ impl Session {
             asked: BTreeSet::new(),
             sending: None,
             again: None,
+            unread: BTreeSet::new(),
             flight: VecDeque::new(),
             flight_bytes: 0,
             staged: BTreeMap::new(),
@@ -128,6 +131,10 @@ impl Session {
 
     /// Our log moved to `seq`, or the session opened and it is there.
     pub fn offer(&mut self, due: Due, seq: Seq) {
+        if self.unread.remove(&due) {
+            self.due.insert(due);
+            self.asked.insert(due);
+        }
         if self.spaces.get(&due.tenant).is_some_and(|remote| remote.sent.get(&due.log) < seq) {
             self.due.insert(due);
         }
@@ -222,7 +229,15 @@ impl Session {
         self.answer_again(due);
     }
 
-    /// What [`Session::next_run`] chose cannot be read from the store now.
+    /// What [`Session::next_run`] chose is damaged in the store.
+    pub fn unread(&mut self) {
+        if let Some(due) = self.sending.filter(|due| self.asked.contains(due)) {
+            self.unread.insert(due);
+        }
+        self.unsent();
+    }
+
+    /// There is nothing to send of what [`Session::next_run`] chose.
     pub fn unsent(&mut self) {
         if let Some(due) = self.sending.take() {
             self.due.remove(&due);
@@ -320,5 +335,16 @@ mod tests {
         assert_eq!(session.next_run(), Some((due, 6)));
         session.sent(30, 100, 30, false);
         assert_eq!(session.next_run(), None);
+    }
+
+    #[test]
+    fn a_want_for_what_is_damaged_here_is_answered_once_it_is_mended() {
+        let (mut session, due) = session();
+        session.ask(due, 20);
+        assert_eq!(session.next_run(), Some((due, 20)));
+        session.unread();
+        assert_eq!(session.next_run(), None, "no loop over a damaged row");
+        session.offer(due, 30);
+        assert_eq!(session.next_run(), Some((due, 20)));
     }
 }

@@ -357,7 +357,13 @@ impl Engine {
                 space.logs.entry(log).or_insert(entry);
                 self.take(id, tenant, log, fresh);
             }
-            Admission::Mends(mends) => self.mend(tenant, log, &mends),
+            Admission::Mends(mends, fresh) => {
+                self.mend(tenant, log, &mends);
+                if !fresh.is_empty() {
+                    self.note(id, tenant, &[(log, last)]);
+                    self.take(id, tenant, log, fresh);
+                }
+            }
             Admission::Known => {
                 self.note(id, tenant, &[(log, last)]);
                 let logs = vec![(log, self.vector(tenant).get(&log))];
@@ -374,7 +380,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes rows again that were damaged here and came whole from a peer.
+    /// Writes rows again that were damaged here and came whole from a peer. Once they are
+    /// stored the log is offered again to whoever could not be sent it.
     fn mend(&mut self, tenant: VatNumber, log: LogId, mends: &[Fresh]) {
         let mut batch = Batch::default();
         for bundle in mends {
@@ -384,6 +391,10 @@ impl Engine {
             }
         }
         self.commit(tenant, log, &[], batch, None, None);
+        let place = self.spaces.get(&tenant).and_then(|space| space.logs.get(&log));
+        if let (Some(pending), Some(log)) = (self.commits.back_mut(), place) {
+            pending.place = Some(log.durable());
+        }
     }
 
     /// Bundles that follow: into the store, or aside until their large blobs are here.

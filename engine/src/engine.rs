@@ -268,7 +268,7 @@ impl Engine {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.commits.is_empty()
-            && self.sessions.values().all(Session::is_quiet)
+            && self.sessions.values().all(|session| session.is_quiet(self.now))
             && self.spaces.iter().all(|(tenant, space)| {
                 let ours = space.vector();
                 self.sessions
@@ -485,9 +485,12 @@ impl Engine {
     }
 
     fn send(&mut self, session: SessionId, frame: Frame) {
-        if self.sessions.contains_key(&session) {
-            self.effects.push_back(Effect::Send { session, frame });
+        let now = self.now;
+        let Some(open) = self.sessions.get_mut(&session) else { return };
+        if let Frame::Want { tenant, log, .. } = frame {
+            open.wants(tenant.0, log, now);
         }
+        self.effects.push_back(Effect::Send { session, frame });
     }
 
     fn on(&mut self, session: SessionId, act: impl FnOnce(&mut Session)) {

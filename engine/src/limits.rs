@@ -64,6 +64,9 @@ pub const STAGED_PER_SESSION_MAX: usize = 8;
 pub const CHUNK_REQUESTS_MAX: usize = 1024;
 /// Control frames queued to one peer: more means that it asks and does not read.
 pub const CONTROL_FRAMES_MAX: usize = 4096;
+/// An answer to a `Want` is waited for this long before a periodic session rests: a run at
+/// 256 kbit/s, and a busy disk on the other side.
+pub const WANT_MS_MAX: u64 = 30_000;
 /// Sessions one peer may hold at a time: two lines to two addresses, and their replacements.
 pub const SESSIONS_PER_PEER_MAX: usize = 8;
 /// Effects waiting for the host; above it inputs from the network are not read.

@@ -6,7 +6,10 @@
 //! session push whatever the peer lacks, portals' logs first; to a standby nothing but what
 //! it asked for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use crate::{
     bundle::BlobRef,
@@ -59,6 +62,10 @@ pub struct Session {
     again: Option<Seq>,
     /// Asked for, and damaged here: answered when the log is offered again.
     unread: BTreeSet<Due>,
+    /// Asked for before the peer's brief state of its space was understood.
+    early: Vec<(Due, Seq)>,
+    /// What we asked for and did not get yet, and when.
+    wanted: BTreeMap<(VatNumber, LogId), Time>,
     flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
     flight_bytes: usize,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
@@ -116,6 +123,8 @@ impl Session {
             sending: None,
             again: None,
             unread: BTreeSet::new(),
+            early: Vec::new(),
+            wanted: BTreeMap::new(),
             flight: VecDeque::new(),
             flight_bytes: 0,
             staged: BTreeMap::new(),
@@ -127,6 +136,9 @@ impl Session {
         let remote = self.spaces.entry(tenant).or_default();
         remote.sent = held.clone();
         remote.held = held;
+        for (due, after) in std::mem::take(&mut self.early) {
+            self.ask(due, after);
+        }
     }
 
     /// Our log moved to `seq`, or the session opened and it is there.
@@ -143,7 +155,12 @@ impl Session {
     /// The peer asked for a log from after `after`, whatever was sent before. Asked twice, the
     /// answer begins where the earlier of the two wants it.
     pub fn ask(&mut self, due: Due, after: Seq) {
-        let Some(remote) = self.spaces.get_mut(&due.tenant) else { return };
+        let Some(remote) = self.spaces.get_mut(&due.tenant) else {
+            if self.early.len() < limits::LOGS_PER_SPACE_MAX {
+                self.early.push((due, after));
+            }
+            return;
+        };
         if self.sending == Some(due) {
             self.again = Some(self.again.map_or(after, |again| again.min(after)));
             return;
@@ -274,10 +291,23 @@ impl Session {
         self.spaces.get(&tenant).map(|remote| &remote.held)
     }
 
-    /// Whether everything sent was acknowledged and nothing is due.
+    /// We ask the peer for a log.
+    pub fn wants(&mut self, tenant: VatNumber, log: LogId, now: Time) {
+        self.wanted.insert((tenant, log), now);
+    }
+
+    /// The peer sent some of a log.
+    pub fn got(&mut self, tenant: VatNumber, log: LogId) {
+        self.wanted.remove(&(tenant, log));
+    }
+
+    /// Whether everything sent was acknowledged, nothing is due, and what we asked for came,
+    /// or was asked so long ago that the peer does not have it.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.flight.is_empty()
+    pub fn is_quiet(&self, now: Time) -> bool {
+        let patience = Duration::from_millis(limits::WANT_MS_MAX);
+        self.wanted.values().all(|asked| now.since(*asked) >= patience)
+            && self.flight.is_empty()
             && self.sending.is_none()
             && self.staged.is_empty()
             && (self.due.is_empty() || !(self.primary || self.hedging))
@@ -335,6 +365,28 @@ mod tests {
         assert_eq!(session.next_run(), Some((due, 6)));
         session.sent(30, 100, 30, false);
         assert_eq!(session.next_run(), None);
+    }
+
+    #[test]
+    fn a_want_that_comes_before_its_space_is_understood_waits_for_it() {
+        let (before, due) = session();
+        let mut session = Session::new(before.peer, false, Time::ZERO);
+        session.greeted = true;
+        session.ask(due, 20);
+        assert_eq!(session.next_run(), None);
+        session.open_space(due.tenant, [(due.log, 30)].into_iter().collect());
+        assert_eq!(session.next_run(), Some((due, 20)));
+    }
+
+    #[test]
+    fn a_session_is_not_quiet_while_it_waits_for_what_it_asked() {
+        let (mut session, Due { tenant, log, .. }) = session();
+        let (now, soon) = (Time::from_millis(5), Time::from_millis(300));
+        session.wants(tenant, log, now);
+        assert!(!session.is_quiet(soon));
+        assert!(session.is_quiet(Time::from_millis(limits::WANT_MS_MAX + 5)), "it has not got it");
+        session.got(tenant, log);
+        assert!(session.is_quiet(soon));
     }
 
     #[test]

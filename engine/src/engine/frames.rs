@@ -315,6 +315,7 @@ impl Engine {
     fn run(&mut self, id: SessionId, run: &Run) -> Result<(), Fault> {
         let (tenant, log) = (run.tenant.0, run.log);
         self.may_hold(id, tenant)?;
+        self.on(id, |session| session.got(tenant, log));
         if !self.serves(tenant) {
             return Err(Fault::WrongTenant);
         }

@@ -1,10 +1,10 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test lint check-pure demo demo-short build
+.PHONY: test lint check-pure demo demo-short build sim soak
 
 test: lint check-pure
-	$(CARGO) test --workspace --locked
+	SIM_SEEDS=200 $(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory demo-short
 
@@ -17,6 +17,18 @@ demo: build
 # The same story in short, so that it cannot rot.
 demo-short: build
 	$(CARGO) run -q --locked --bin demo -- --exit --short
+
+# The simulator: SEEDS seeds from FIRST, or one SEED with its last steps (SIM_TRACE=file keeps
+# every step). HOURS is the simulated length of each.
+sim:
+	@SEEDS=$(or $(SEEDS),100) FIRST=$(or $(FIRST),0) HOURS=$(or $(HOURS),24) \
+	  $(if $(SEED),SEED=$(SEED)) $(CARGO) test -q --locked -p engine --test sim soak -- --ignored --nocapture
+
+# The same for a night: seeds nobody has run, longer ones too.
+soak:
+	@first=$$(date +%s); echo "seeds from $$first"; \
+	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),2000) FIRST=$$first && \
+	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),200) FIRST=$$first HOURS=240
 
 build:
 	$(CARGO) build --workspace --bins --locked

@@ -466,10 +466,10 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
         if staged.is_whole() {
-            if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
-                if self.still_follows(tenant, &log, &staged.fresh) {
-                    self.accept(Some(id), tenant, log, &[staged.fresh]);
-                }
+            if let Some(staged) = session.staged_mut().remove(&(tenant, log))
+                && self.still_follows(tenant, &log, &staged.fresh)
+            {
+                self.accept(Some(id), tenant, log, &[staged.fresh]);
             }
             return;
         }

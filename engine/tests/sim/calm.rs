@@ -1,0 +1,217 @@
+//! Calm: every fault ends, nobody writes, and after a while all must be one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use engine::{
+    archive,
+    bundle::{Body, Item},
+    effect::Input,
+    id::{DocumentId, LogId, Seq, VatNumber},
+    record::Record,
+};
+
+use crate::{
+    disk::Disk,
+    mirror::Records,
+    oracle,
+    world::{Event, World},
+};
+
+type Space = (VatNumber, LogId);
+/// A host, how far it holds each log, and the records these make.
+type Held = (usize, Vec<(LogId, Seq)>, Records);
+
+impl World {
+    /// The weather clears, disks are well, who was down comes back, and each host looks
+    /// through its store once, as `check` does.
+    pub fn begin_calm(&mut self, _: usize) {
+        self.calm = true;
+        self.network.calm = true;
+        for n in 0..self.hosts.len() {
+            self.mend(n);
+            self.hosts[n].still_until = self.now;
+            self.start(n);
+        }
+        for n in 0..self.hosts.len() {
+            let damaged: Vec<_> = self
+                .oracle
+                .held(n)
+                .flat_map(|((tenant, log), held)| {
+                    let disk = &self.hosts[n].disk;
+                    (1..=held.len() as Seq)
+                        .filter(|seq| archive::bundle(&**disk, *tenant, log, *seq).is_err())
+                        .map(|seq| (*tenant, *log, seq))
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            for (tenant, log, seq) in damaged {
+                self.feed(n, Input::Damaged { tenant, log, seq });
+            }
+            self.settle(n);
+        }
+        // Whoever runs the portals admits a node again whose grant nobody has any more.
+        for node in 2..self.hosts.len() {
+            self.push(self.now, Event::Admit { node });
+        }
+        (self.oracle.required, self.oracle.broken) = self.required();
+    }
+
+    /// What somebody still holds whose word counts: it may not be lost now. A bundle that
+    /// nobody holds whole any more ends its log there; those logs are named too.
+    fn required(&self) -> (BTreeMap<Space, Seq>, BTreeSet<Space>) {
+        let mut holders: BTreeMap<Space, Vec<(usize, Seq)>> = BTreeMap::new();
+        for n in self.replicas() {
+            let Some(process) = &self.hosts[n].process else { continue };
+            for tenant in process.engine.tenants() {
+                for (log, seq) in process.engine.vector(tenant).iter() {
+                    holders.entry((tenant, log)).or_default().push((n, seq));
+                }
+            }
+        }
+        let (mut required, mut broken) = (BTreeMap::new(), BTreeSet::new());
+        for ((tenant, log), holders) in holders {
+            let tip = holders.iter().map(|(_, seq)| *seq).max().unwrap_or(0);
+            let whole = |seq: Seq| {
+                holders.iter().any(|(n, tip)| {
+                    let disk = &*self.hosts[*n].disk;
+                    *tip >= seq && archive::bundle(disk, tenant, &log, seq).is_ok()
+                })
+            };
+            let upto = (1..=tip).find(|seq| !whole(*seq)).map_or(tip, |lost| lost - 1);
+            if upto < tip {
+                broken.insert((tenant, log));
+            }
+            required.insert((tenant, log), upto);
+        }
+        (required, broken)
+    }
+
+    fn replicas(&self) -> Vec<usize> {
+        let revoked = |n: usize| {
+            let peer = self.hosts[n].peer();
+            self.oracle.revocations.iter().any(|(tenant, revocation)| {
+                Some(*tenant) == self.hosts[n].tenant && revocation.peer == peer
+            })
+        };
+        (0..self.hosts.len()).filter(|n| !revoked(*n)).collect()
+    }
+
+    /// All replicas of a tenant hold the same, nothing is missing, and each mirror says what
+    /// its truth says.
+    pub fn verdict(&mut self, _: usize) {
+        let tenants: BTreeSet<_> = self.oracle.grants.iter().map(|(_, tenant)| *tenant).collect();
+        // Two pasts of a log are never one again.
+        let forked = self.oracle.said.iter().filter(|(_, said)| !said.others.is_empty());
+        let mut odd: BTreeSet<_> = forked.map(|(space, _)| *space).collect();
+        odd.extend(&self.oracle.broken);
+        for tenant in tenants {
+            if let Err((invariant, text)) = self.judge(tenant, &odd) {
+                self.oracle.fail(invariant, || text);
+            }
+        }
+        self.calm = false;
+        self.network.calm = false;
+    }
+
+    fn judge(
+        &self,
+        tenant: VatNumber,
+        odd: &BTreeSet<Space>,
+    ) -> Result<(), (&'static str, String)> {
+        let replicas: Vec<_> = self
+            .replicas()
+            .into_iter()
+            .filter(|n| self.hosts[*n].tenant.is_none_or(|own| own == tenant))
+            .collect();
+        let mut first: Option<Held> = None;
+        for n in replicas {
+            let host = &self.hosts[n];
+            let Some(process) = &host.process else { continue };
+            let vector = process.engine.vector(tenant);
+            let whole: Vec<_> =
+                vector.iter().filter(|(log, _)| !odd.contains(&(tenant, *log))).collect();
+            for (log, seq) in &whole {
+                if let Some(damaged) = oracle::unreadable(&host.disk, tenant, log, *seq) {
+                    let text = format!("host {n} holds {log:?} {damaged} of {tenant} damaged");
+                    return Err(("I3", text));
+                }
+                if self.oracle.cut(tenant, log).is_some_and(|cut| *seq > cut) {
+                    let text = format!("host {n} counts {log:?} up to {seq}, beyond its cut");
+                    return Err(("I4", text));
+                }
+            }
+            for ((of, log), seq) in &self.oracle.required {
+                let cut = self.oracle.cut(tenant, log).unwrap_or(Seq::MAX);
+                let need = (*seq).min(cut);
+                let space = (*of, *log);
+                if *of == tenant && !odd.contains(&space) && vector.get(log) < need {
+                    let has = vector.get(log);
+                    let text = format!("host {n} has {log:?} of {tenant} up to {has} of {need}");
+                    return Err(("I3", text));
+                }
+            }
+            let records = rebuild(&host.disk, tenant, &whole).map_err(|text| ("I3", text))?;
+            if host.tenant.is_some() && odd.iter().all(|(of, _)| *of != tenant) {
+                same(host.mirror.records(), &records)
+                    .map_err(|text| ("I8", format!("mirror of host {n}: {text}")))?;
+            }
+            match &first {
+                None => first = Some((n, whole, records)),
+                Some((other, theirs, theirs_records)) => {
+                    if *theirs != whole {
+                        let text = format!(
+                            "hosts {other} and {n} differ in {tenant}: {theirs:?} {whole:?}"
+                        );
+                        return Err(("I3", text));
+                    }
+                    same(theirs_records, &records)
+                        .map_err(|text| ("I3", format!("records of {other} and {n}: {text}")))?;
+                    let digest =
+                        self.hosts[*other].process.as_ref().map(|p| p.engine.digest(tenant));
+                    if odd.is_empty() && digest != Some(process.engine.digest(tenant)) {
+                        let text = format!("hosts {other} and {n} hold {tenant} differently");
+                        return Err(("I3", text));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The records that these logs make, read bundle by bundle: neither feed nor index is asked.
+fn rebuild(disk: &Arc<Disk>, tenant: VatNumber, logs: &[(LogId, Seq)]) -> Result<Records, String> {
+    let mut changes: BTreeMap<DocumentId, Vec<Vec<u8>>> = BTreeMap::new();
+    for (log, tip) in logs {
+        for seq in 1..=*tip {
+            let stored =
+                archive::bundle(&**disk, tenant, log, seq).map_err(|error| error.to_string())?;
+            let body = Body::decode(&stored.body).map_err(|error| error.to_string())?;
+            for item in body.items {
+                if let Item::Change { document, change } = item {
+                    changes.entry(document).or_default().push(change);
+                }
+            }
+        }
+    }
+    let records = changes
+        .into_iter()
+        .map(|(document, changes)| (document, Record::derive(document, &changes).encode()));
+    Ok(records.collect())
+}
+
+fn same(one: &Records, other: &Records) -> Result<(), String> {
+    if one == other {
+        return Ok(());
+    }
+    let documents: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    let odd: Vec<_> = documents.into_iter().filter(|id| one.get(id) != other.get(id)).collect();
+    let read = |records: &Records, id: &DocumentId| {
+        records.get(id).map(|bytes| Record::decode(bytes).map_err(|error| error.to_string()))
+    };
+    let shown = odd.iter().take(2).map(|id| (id, read(one, id), read(other, id)));
+    Err(format!("{} of {} differ: {:?}", odd.len(), other.len(), shown.collect::<Vec<_>>()))
+}

@@ -1,0 +1,714 @@
+//! A host: what `node/src/host.rs` does, word for word, with this world's clock and queue
+//! where that one has tokio. Whoever changes the one changes the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use engine::{
+    archive,
+    bundle::{BlobRef, Origin, PublicKey, Signer},
+    effect::{Alarm, Effect, Input, Ticket},
+    engine::{Config, Engine},
+    fault::Fault,
+    grant::Role,
+    id::{BlobHash, Incarnation, LogId, PeerId, Seq, VatNumber},
+    route::{
+        AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
+    },
+    time::Time,
+    wire::{Chunk, Frame, Tenant},
+};
+
+use crate::{
+    bug::Bug,
+    committer::Committer,
+    disk::Disk,
+    keys::Key,
+    mirror::Mirror,
+    network::Path,
+    plan::HostPlan,
+    world::{Event, World, place, vat},
+};
+
+/// A machine: what stays when its process dies.
+pub struct Host {
+    pub n: usize,
+    pub role: Role,
+    pub tenant: Option<VatNumber>,
+    pub key: Arc<Key>,
+    pub disk: Arc<Disk>,
+    pub mirror: Mirror,
+    pub period: Option<Duration>,
+    pub process: Option<Process>,
+    /// Counts starts: what was meant for an earlier one is void.
+    pub epoch: u32,
+    /// Its loop stands still until then.
+    pub still_until: Time,
+    /// So does all of it.
+    pub frozen: bool,
+    pub slow_disk: bool,
+    /// When the process wants to be called.
+    pub deadline: Option<Time>,
+    pub incarnation: [u8; 16],
+    /// Whether a portal ended its grant.
+    pub revoked: bool,
+    portals: Vec<PeerId>,
+}
+
+/// A running service.
+pub struct Process {
+    pub engine: Engine,
+    pub routes: Option<Routes>,
+    pub log: LogId,
+    pub committer: Committer,
+    pub lines: BTreeSet<SessionId>,
+    pub frames: VecDeque<(SessionId, Frame)>,
+    pub fresh: BTreeMap<VatNumber, u64>,
+    pub rebuilds: u64,
+    pub rebuilt: u64,
+    pub projecting: bool,
+    pub pins: BTreeSet<PeerId>,
+    pub alarms: Vec<Alarm>,
+    attempts: BTreeMap<SessionId, AttemptId>,
+    hedged: Option<SessionId>,
+    tickets: u64,
+    said: BTreeMap<Ticket, VatNumber>,
+    start: Time,
+    woken: Time,
+}
+
+/// Reads that the real host gives to other threads.
+pub enum Read {
+    Run { session: SessionId, tenant: VatNumber, origin: Origin, after: Seq, upto: Seq },
+    Chunks { session: SessionId, tenant: VatNumber, blob: BlobHash, next: u32, end: u32 },
+    Missing { session: SessionId, tenant: VatNumber, log: LogId, blobs: Vec<BlobRef> },
+    Truncate { tenant: VatNumber, origin: Origin, cut: Seq },
+}
+
+struct HostSigner(Arc<Key>);
+
+impl Signer for HostSigner {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public()
+    }
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message)
+    }
+}
+
+impl Host {
+    pub fn new(n: usize, plan: &HostPlan, portals: &[PeerId]) -> Self {
+        Self {
+            n,
+            role: if plan.tenant.is_some() { Role::Node } else { Role::Portal },
+            tenant: plan.tenant.map(vat),
+            key: Arc::new(Key::new(plan.key)),
+            disk: Arc::new(Disk::default()),
+            mirror: Mirror::default(),
+            period: plan.period,
+            process: None,
+            epoch: 0,
+            still_until: Time::ZERO,
+            frozen: false,
+            slow_disk: false,
+            deadline: None,
+            incarnation: [0; 16],
+            revoked: false,
+            portals: portals.to_vec(),
+        }
+    }
+
+    pub fn peer(&self) -> PeerId {
+        self.key.peer()
+    }
+}
+
+impl World {
+    /// Opens what the disk has and starts working.
+    pub fn start(&mut self, n: usize) {
+        if self.hosts[n].process.is_some() {
+            return;
+        }
+        let keep = self.bug == Some(Bug::IncarnationKept) && self.hosts[n].epoch > 0;
+        let incarnation = if keep { self.hosts[n].incarnation } else { self.dice.bytes() };
+        let disk = Arc::clone(&self.hosts[n].disk);
+        let recovered = match archive::recover(&*disk) {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                // The store is set aside and rebuilt from a peer.
+                self.trace.note(self.now, || format!("host {n} sets its store aside: {error}"));
+                disk.restore(&crate::disk::Snapshot::default());
+                self.hosts[n].mirror = Mirror::default();
+                self.oracle.forget(n);
+                archive::Recovered::default()
+            }
+        };
+        self.oracle.recovered(n, &recovered);
+        let seed = self.dice.next();
+        let now = self.now;
+        let host = &mut self.hosts[n];
+        host.incarnation = incarnation;
+        host.epoch += 1;
+        let fresh = recovered.positions.iter().copied().collect();
+        let config = Config {
+            signer: Box::new(HostSigner(Arc::clone(&host.key))),
+            incarnation: Incarnation(incarnation),
+            role: host.role,
+            tenant: host.tenant,
+            portals: host.portals.clone(),
+            agent: "simulated".to_owned(),
+        };
+        let engine = Engine::new(config, recovered);
+        // One of two portals dials, or each pair would hold two sets of sessions.
+        let me = host.peer();
+        let dials = host.role == Role::Node || host.portals.iter().any(|other| me < *other);
+        let routes = dials.then(|| {
+            let portals = if host.role == Role::Node { vec![2, 2] } else { vec![2] };
+            let mode = if host.period.is_some() { Mode::Periodic } else { Mode::Live };
+            Routes::new(RouteConfig { lines: 2, portals, mode, seed }, Time::ZERO)
+        });
+        host.process = Some(Process {
+            engine,
+            routes,
+            log: LogId::derive(&me, &Incarnation(incarnation)),
+            committer: Committer::default(),
+            lines: BTreeSet::new(),
+            frames: VecDeque::new(),
+            fresh,
+            rebuilds: 0,
+            rebuilt: 0,
+            projecting: false,
+            pins: BTreeSet::new(),
+            alarms: Vec::new(),
+            attempts: BTreeMap::new(),
+            hedged: None,
+            tickets: 0,
+            said: BTreeMap::new(),
+            start: now,
+            woken: now,
+        });
+        let epoch = host.epoch;
+        if let Some(period) = host.period {
+            self.later(period, Event::Wake { host: n, epoch });
+        }
+        self.projects(n);
+        self.settle(n);
+    }
+
+    /// The process dies; its peers find out by their idle time, or sooner.
+    pub fn stop(&mut self, n: usize, power: bool) {
+        let Some(process) = self.hosts[n].process.take() else { return };
+        let unsynced = self.hosts[n].disk.unsynced() as u64;
+        let kept = self.dice.below(unsynced + 1) as usize;
+        self.hosts[n].disk.crash(power, kept);
+        let flushed = self.dice.next();
+        let host = &mut self.hosts[n];
+        host.mirror.crash(power, flushed);
+        host.deadline = None;
+        host.still_until = self.now;
+        let after = if power || self.dice.permille(500) {
+            crate::network::IDLE
+        } else {
+            Duration::from_millis(40)
+        };
+        for session in process.lines {
+            let (wire, side) = place(session);
+            self.network.wires[wire].open[side] = false;
+            self.later(after, Event::Gone { wire, side: 1 - side });
+        }
+    }
+
+    pub fn tick(&mut self, n: usize) {
+        let at = self.since_start(n);
+        if let Some(process) = &mut self.hosts[n].process {
+            process.engine.tick(at);
+            if let Some(routes) = &mut process.routes {
+                routes.tick(at);
+            }
+        }
+        self.settle(n);
+    }
+
+    pub fn wake(&mut self, n: usize) {
+        let (epoch, at) = (self.hosts[n].epoch, self.since_start(n));
+        if let Some(period) = self.hosts[n].period {
+            self.later(period, Event::Wake { host: n, epoch });
+        }
+        if let Some(process) = &mut self.hosts[n].process {
+            process.woken = at;
+            if let Some(routes) = &mut process.routes {
+                routes.wake(at);
+            }
+        }
+        self.settle(n);
+    }
+
+    pub fn feed(&mut self, n: usize, input: Input) {
+        let at = self.since_start(n);
+        if let Some(process) = &mut self.hosts[n].process {
+            process.engine.handle(at, input);
+        }
+    }
+
+    /// Says something; the answer comes as `Appended` or `Refused`.
+    pub fn say(
+        &mut self,
+        n: usize,
+        items: Vec<engine::bundle::Item>,
+        files: Vec<Vec<u8>>,
+        tenant: VatNumber,
+    ) {
+        let at = self.since_start(n);
+        let Some(process) = &mut self.hosts[n].process else { return };
+        process.tickets += 1;
+        let ticket = Ticket(process.tickets);
+        process.said.insert(ticket, tenant);
+        let written_ms = at.as_millis();
+        process.engine.handle(at, Input::Append { ticket, tenant, written_ms, items, files });
+        if let Some(routes) = &mut process.routes {
+            routes.progressed(at);
+        }
+        self.settle(n);
+    }
+
+    pub fn deliver(&mut self, wire: usize, side: usize, frame: Frame) {
+        let to = &self.network.wires[wire];
+        let (n, session) = (to.path.hosts[side], to.sessions[side]);
+        if !to.open[side] {
+            return;
+        }
+        if n >= self.hosts.len() {
+            return self.imp_hears(wire, &frame);
+        }
+        if let Some(process) = &mut self.hosts[n].process {
+            process.frames.push_back((session, frame));
+        }
+        self.settle(n);
+    }
+
+    pub fn gone(&mut self, wire: usize, side: usize) {
+        let to = &mut self.network.wires[wire];
+        let (n, session) = (to.path.hosts[side], to.sessions[side]);
+        if !std::mem::take(&mut to.open[side]) || n >= self.hosts.len() {
+            return;
+        }
+        let open = self.hosts[n].process.as_mut().is_some_and(|p| p.lines.remove(&session));
+        if open {
+            self.feed(n, Input::Closed { session });
+            self.unroute(n, session, false);
+            self.settle(n);
+        }
+    }
+
+    pub fn accepted(&mut self, (n, epoch): (usize, u32), wire: usize) {
+        let peer = self.peer_of(wire, 0);
+        let welcome = self.hosts[n].epoch == epoch
+            && self.hosts[n].process.as_ref().is_some_and(|process| process.pins.contains(&peer));
+        if welcome {
+            self.open(n, wire, 1, None, false);
+        } else {
+            // A refused pin arrives as a close right after the dialler's connect returned.
+            let at = self.now + self.plan.hosts[0].way + Duration::from_millis(30);
+            let at = at.max(self.network.wires[wire].opens[0] + Duration::from_millis(1));
+            self.push(at, Event::Gone { wire, side: 0 });
+        }
+    }
+
+    pub fn dialled(
+        &mut self,
+        (n, epoch): (usize, u32),
+        attempt: AttemptId,
+        primary: bool,
+        wire: usize,
+    ) {
+        if self.hosts[n].epoch == epoch && self.hosts[n].process.is_some() {
+            self.open(n, wire, 0, Some(attempt), primary);
+        } else {
+            self.doom(wire);
+        }
+    }
+
+    fn open(
+        &mut self,
+        n: usize,
+        wire: usize,
+        side: usize,
+        attempt: Option<AttemptId>,
+        primary: bool,
+    ) {
+        let session = self.network.wires[wire].sessions[side];
+        let peer = self.peer_of(wire, 1 - side);
+        self.network.wires[wire].open[side] = true;
+        let Some(process) = &mut self.hosts[n].process else { return };
+        process.lines.insert(session);
+        if let Some(attempt) = attempt {
+            process.attempts.insert(session, attempt);
+        }
+        let dialled = attempt.is_some();
+        self.feed(n, Input::Opened { session, peer, dialled, primary });
+        self.settle(n);
+    }
+
+    fn peer_of(&self, wire: usize, side: usize) -> PeerId {
+        let host = self.network.wires[wire].path.hosts[side];
+        match (self.hosts.get(host), &self.imp) {
+            (Some(host), _) => host.peer(),
+            (None, Some(imp)) => imp.peer(),
+            (None, None) => unreachable!("only an imp is no host"),
+        }
+    }
+
+    fn since_start(&self, n: usize) -> Time {
+        let start = self.hosts[n].process.as_ref().map_or(self.now, |process| process.start);
+        Time::ZERO + (self.now - start)
+    }
+
+    /// Carries out everything the engine and the routes ask for, until neither does and no
+    /// frame waits that may be read.
+    pub fn settle(&mut self, n: usize) {
+        while self.oracle.failure.is_none() {
+            self.drain(n);
+            let Some(process) = &mut self.hosts[n].process else { return };
+            if process.engine.is_busy() {
+                break;
+            }
+            let Some((session, frame)) = process.frames.pop_front() else { break };
+            self.feed(n, Input::Received { session, frame });
+        }
+        self.rest(n);
+        self.check_bounds(n);
+        self.schedule(n);
+    }
+
+    fn schedule(&mut self, n: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[n];
+        let Some(process) = &host.process else { return };
+        let routes = process.routes.as_ref().and_then(Routes::deadline);
+        let next = [routes, process.engine.deadline()].into_iter().flatten().min();
+        // Never now: a deadline already here is handled by the next tick.
+        let least = (now + Duration::from_millis(1)).max(host.still_until);
+        host.deadline = next.map(|at| (process.start + (at - Time::ZERO)).max(least));
+    }
+
+    fn drain(&mut self, n: usize) {
+        while let Some(process) = &mut self.hosts[n].process {
+            if let Some(effect) = process.engine.poll() {
+                self.carry_out(n, effect);
+            } else if let Some(action) = process.routes.as_mut().and_then(Routes::poll) {
+                self.steer(n, action);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, n: usize, effect: Effect) {
+        let (at, epoch) = (self.since_start(n), self.hosts[n].epoch);
+        let Some(process) = &mut self.hosts[n].process else { return };
+        match effect {
+            Effect::Send { session, frame } => {
+                if process.lines.contains(&session) {
+                    self.transmit(n, session, frame);
+                }
+            }
+            Effect::SendRun { session, tenant, origin, after, upto } => {
+                if process.lines.contains(&session) {
+                    if let Some(routes) = &mut process.routes {
+                        routes.sent(session, at);
+                    }
+                    self.start_read(n, Read::Run { session, tenant, origin, after, upto });
+                }
+            }
+            Effect::SendChunks { session, tenant, blob, first, count } => {
+                if process.lines.contains(&session) {
+                    let end = first.saturating_add(count);
+                    self.start_read(n, Read::Chunks { session, tenant, blob, next: first, end });
+                }
+            }
+            Effect::Commit { commit, batch } => {
+                self.check_commit(n, &batch);
+                self.commit(n, commit, batch);
+            }
+            Effect::FindMissing { session, tenant, log, blobs } => {
+                self.start_read(n, Read::Missing { session, tenant, log, blobs });
+            }
+            Effect::Truncate { tenant, origin, cut } => {
+                self.start_read(n, Read::Truncate { tenant, origin, cut });
+            }
+            Effect::Rebuild { .. } => {
+                process.rebuilds += 1;
+                self.projects(n);
+            }
+            Effect::Appended { ticket, log, seq } => {
+                if let Some(tenant) = process.said.remove(&ticket) {
+                    self.appended(n, tenant, log, seq);
+                }
+            }
+            Effect::Refused { ticket, why } => {
+                process.said.remove(&ticket);
+                self.trace.note(self.now, || format!("host {n} refuses: {why}"));
+            }
+            Effect::Fresh { tenant, position } => {
+                process.fresh.insert(tenant, position);
+                self.projects(n);
+                self.satisfy(n);
+            }
+            Effect::Pins { nodes } => self.pins(n, &nodes),
+            Effect::Heard { session, pong } => {
+                if let Some(routes) = &mut process.routes {
+                    match pong {
+                        Some(number) => routes.pong(session, number, at),
+                        None => routes.heard(session, at),
+                    }
+                }
+            }
+            Effect::Greeted { session } => {
+                let attempt = process.attempts.remove(&session);
+                if let (Some(attempt), Some(routes)) = (attempt, &mut process.routes) {
+                    routes.opened(attempt, session, at);
+                }
+            }
+            Effect::Announced { session } => {
+                if let Some(routes) = &mut process.routes {
+                    routes.announced(session, at);
+                }
+            }
+            Effect::Close { session, fault } => {
+                self.trace.note(self.now, || format!("host {n} closes {session:?} {fault:?}"));
+                let open = process.lines.remove(&session);
+                if open {
+                    self.close(session);
+                }
+                let refused = fault.is_some_and(Fault::needs_a_person);
+                self.unroute(n, session, refused);
+            }
+            Effect::Alarm(alarm) => {
+                self.trace.note(self.now, || format!("host {n} ({epoch}) alarm: {alarm}"));
+                process.alarms.push(alarm);
+            }
+        }
+    }
+
+    fn steer(&mut self, n: usize, action: RouteAction) {
+        match action {
+            RouteAction::Dial { attempt, route, transport, primary } => {
+                self.dial(n, attempt, route, transport, primary);
+            }
+            RouteAction::Abandon { attempt: _ } => {}
+            RouteAction::Ping { session, n: number } => {
+                self.feed(n, Input::Ping { session, n: number });
+            }
+            RouteAction::Hedge { suspect: _, on } => {
+                let before = self.hosts[n].process.as_mut().and_then(|p| p.hedged.replace(on));
+                if let Some(before) = before.filter(|before| *before != on) {
+                    self.feed(n, Input::Hedge { session: before, on: false });
+                }
+                self.feed(n, Input::Hedge { session: on, on: true });
+            }
+            RouteAction::Unhedge { suspect: _ } => {
+                let hedged = self.hosts[n].process.as_mut().and_then(|p| p.hedged.take());
+                if let Some(session) = hedged {
+                    self.feed(n, Input::Hedge { session, on: false });
+                }
+            }
+            RouteAction::Promote { session } => {
+                self.feed(n, Input::Path { session, primary: true });
+            }
+            RouteAction::Demote { session } => {
+                self.feed(n, Input::Path { session, primary: false });
+            }
+            RouteAction::Close { session, why } => {
+                self.trace.note(self.now, || format!("host {n} lets {session:?} go: {why:?}"));
+                self.feed(n, Input::End { session, fault: None });
+            }
+            RouteAction::Pull { on } => self.feed(n, Input::Pull { session: on }),
+        }
+    }
+
+    fn dial(
+        &mut self,
+        n: usize,
+        attempt: AttemptId,
+        route: RouteId,
+        transport: Transport,
+        primary: bool,
+    ) {
+        // A portal dials the other one.
+        let portal = if n < 2 { 1 - n } else { usize::from(route.portal) };
+        let path = Path { hosts: [n, portal], line: route.line, address: route.address, transport };
+        let (epoch, portal_epoch) = (self.hosts[n].epoch, self.hosts[portal].epoch);
+        if self.hosts[portal].process.is_none() || self.hosts[portal].frozen_at(self.now) {
+            // Nobody answers: the routes give the attempt up by themselves.
+            return;
+        }
+        let Some((wire, there, here)) = self.network.connect(path, self.now) else {
+            return;
+        };
+        self.push(there, Event::Accepted { host: portal, epoch: portal_epoch, wire });
+        self.push(here, Event::Dialled { host: n, epoch, attempt, primary, wire });
+    }
+
+    fn unroute(&mut self, n: usize, session: SessionId, refused: bool) {
+        let at = self.since_start(n);
+        let Some(process) = &mut self.hosts[n].process else { return };
+        let why = if refused { Failure::Refused } else { Failure::Lost };
+        if process.hedged == Some(session) {
+            process.hedged = None;
+        }
+        let attempt = process.attempts.remove(&session);
+        if let Some(routes) = &mut process.routes {
+            match attempt {
+                Some(attempt) => routes.failed(attempt, why, at),
+                None => routes.closed(session, why, at),
+            }
+        }
+    }
+
+    fn pins(&mut self, n: usize, nodes: &[(PeerId, u64)]) {
+        let host = &mut self.hosts[n];
+        let me = host.peer();
+        let portals = host.portals.clone();
+        let Some(process) = &mut host.process else { return };
+        process.pins = portals.into_iter().chain(nodes.iter().map(|(peer, _)| *peer)).collect();
+        process.pins.remove(&me);
+        // Live connections of whoever is not among them are cut.
+        let lines: Vec<_> = process.lines.iter().copied().collect();
+        for session in lines {
+            let (wire, side) = place(session);
+            let peer = self.peer_of(wire, 1 - side);
+            let known = self.hosts[n].process.as_ref().is_some_and(|p| p.pins.contains(&peer));
+            if !known {
+                self.close(session);
+                self.network.wires[wire].open[side] = true;
+                self.push(self.now, Event::Gone { wire, side });
+            }
+        }
+    }
+
+    /// Closes our side now and the other when it hears of it.
+    pub fn close(&mut self, session: SessionId) {
+        let (wire, side) = place(session);
+        self.network.wires[wire].open[side] = false;
+        match self.network.close(wire, side, self.now) {
+            Some(at) => self.push(at, Event::Gone { wire, side: 1 - side }),
+            None => self.doom(wire),
+        }
+    }
+
+    /// Tells the routes when nothing announced is outstanding any more.
+    fn satisfy(&mut self, n: usize) {
+        let at = self.since_start(n);
+        let Some(process) = &mut self.hosts[n].process else { return };
+        let Some(routes) = &mut process.routes else { return };
+        let engine = &process.engine;
+        let ahead = engine.sessions().any(|(_, session)| {
+            engine.tenants().any(|tenant| {
+                let ours = engine.vector(tenant);
+                session.holding(tenant).is_some_and(|theirs| theirs.ahead_of(&ours) > 0)
+            })
+        });
+        if ahead { routes.progressed(at) } else { routes.satisfied(at) }
+    }
+
+    /// In periodic mode, closes everything once nothing is left to do.
+    fn rest(&mut self, n: usize) {
+        let at = self.since_start(n);
+        if self.hosts[n].period.is_none() {
+            return;
+        }
+        let Some(process) = &mut self.hosts[n].process else { return };
+        let Some(routes) = &mut process.routes else { return };
+        let settled = Duration::from_millis(200);
+        let talked = process.engine.sessions().any(|(_, session)| {
+            session.greeted && session.primary && at.since(session.heard) >= settled
+        });
+        if routes.awake() && talked && process.engine.is_at_rest() {
+            routes.rest(at);
+            self.drain(n);
+        }
+    }
+
+    /// A frame of ours leaves: the oracle looks at what it says.
+    pub fn transmit(&mut self, n: usize, session: SessionId, frame: Frame) -> Time {
+        let (wire, side) = place(session);
+        self.check_frame(n, self.peer_of(wire, 1 - side), &frame);
+        self.send_on(wire, side, frame)
+    }
+
+    fn start_read(&mut self, n: usize, read: Read) {
+        let epoch = self.hosts[n].epoch;
+        let takes = if self.hosts[n].slow_disk { 5..=800 } else { 0..=4 };
+        let takes = self.dice.ms(takes);
+        self.later(takes, Event::Read { host: n, epoch, read: Box::new(read) });
+    }
+
+    /// What the real host's blocking threads and senders do.
+    pub fn read(&mut self, n: usize, read: Read) {
+        let (disk, epoch) = (Arc::clone(&self.hosts[n].disk), self.hosts[n].epoch);
+        let open = |world: &Self, session| {
+            let process = world.hosts[n].process.as_ref();
+            process.is_some_and(|process| process.lines.contains(&session))
+        };
+        match read {
+            Read::Run { session, tenant, origin, after, upto } => {
+                match archive::run(&*disk, tenant, &origin, after, upto) {
+                    Ok((run, large)) if open(self, session) => {
+                        let upto = run.first + run.bodies.len() as Seq - 1;
+                        let bytes = Frame::Run(run.clone()).encode().len();
+                        let handed_over = self.transmit(n, session, Frame::Run(run));
+                        let input = Box::new(Input::RunSent { session, upto, bytes, large });
+                        self.push(handed_over, Event::Inject { host: n, epoch, input });
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        let input = Box::new(Input::RunUnread { session, error });
+                        self.push(self.now, Event::Inject { host: n, epoch, input });
+                    }
+                }
+            }
+            Read::Chunks { session, tenant, blob, next, end } => {
+                let Ok(Some(bytes)) = archive::read_chunk(&*disk, tenant, &blob, next) else {
+                    return;
+                };
+                if !open(self, session) {
+                    return;
+                }
+                let frame =
+                    Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index: next, bytes });
+                let handed_over = self.transmit(n, session, frame);
+                if next + 1 < end {
+                    let read =
+                        Box::new(Read::Chunks { session, tenant, blob, next: next + 1, end });
+                    self.push(handed_over, Event::Read { host: n, epoch, read });
+                }
+            }
+            Read::Missing { session, tenant, log, blobs } => {
+                let chunks = blobs.iter().map(|blob| {
+                    let missing = archive::missing_chunks(&*disk, tenant, blob)?;
+                    Ok((blob.hash, missing))
+                });
+                if let Ok(chunks) = chunks.collect::<Result<_, archive::ReadError>>() {
+                    let input = Box::new(Input::Missing { session, tenant, log, chunks });
+                    self.push(self.now, Event::Inject { host: n, epoch, input });
+                }
+            }
+            Read::Truncate { tenant, origin, cut } => {
+                if let Ok((batch, end)) = archive::truncate(&*disk, tenant, &origin, cut) {
+                    let log = origin.log();
+                    let input = Box::new(Input::Truncated { tenant, log, end, batch });
+                    self.push(self.now, Event::Inject { host: n, epoch, input });
+                }
+            }
+        }
+    }
+}
+
+impl Host {
+    fn frozen_at(&self, now: Time) -> bool {
+        self.frozen && self.still_until > now
+    }
+}

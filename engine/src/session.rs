@@ -85,8 +85,8 @@ struct Remote {
 pub struct Staged {
     /// The bundle.
     pub fresh: Fresh,
-    /// Chunks that are not here, by blob.
-    pub missing: BTreeMap<BlobHash, BTreeSet<u32>>,
+    /// Chunks that are not here, by blob; unknown until the host has looked.
+    pub missing: Option<BTreeMap<BlobHash, BTreeSet<u32>>>,
     /// Chunks asked for and not arrived.
     pub asked: u32,
 }
@@ -101,7 +101,7 @@ impl Staged {
     /// Whether every chunk is here.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.missing.values().all(BTreeSet::is_empty)
+        self.missing.as_ref().is_some_and(|missing| missing.values().all(BTreeSet::is_empty))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a peer says, judged: the only way from a frame to the replica.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 
@@ -147,10 +147,9 @@ impl Engine {
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
-        staged.missing = chunks
-            .into_iter()
-            .map(|(blob, missing)| (blob, missing.into_iter().collect()))
-            .collect();
+        let missing =
+            chunks.into_iter().map(|(blob, missing)| (blob, missing.into_iter().collect()));
+        staged.missing = Some(missing.collect());
         self.ask_chunks(id, tenant, log);
     }
 
@@ -419,7 +418,7 @@ impl Engine {
                 // An honest sender stages one a log and has few logs: it is sent again later.
                 return;
             }
-            session.stage(tenant, log, Staged { fresh, missing: BTreeMap::new(), asked: 0 });
+            session.stage(tenant, log, Staged { fresh, missing: None, asked: 0 });
             self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });
         }
     }
@@ -450,8 +449,9 @@ impl Engine {
         if !right {
             return Err(Fault::BadChunk);
         }
-        let missing = staged.missing.entry(chunk.blob).or_default();
-        if missing.remove(&chunk.index) {
+        // Asked for before this bundle came anew: it is asked for again if it is not here.
+        let Some(missing) = &mut staged.missing else { return Ok(()) };
+        if missing.get_mut(&chunk.blob).is_some_and(|missing| missing.remove(&chunk.index)) {
             staged.asked = staged.asked.saturating_sub(1);
             let mut batch = Batch::default();
             archive::put_chunk(&mut batch, tenant, &chunk.blob, chunk.index, &chunk.bytes);
@@ -477,7 +477,7 @@ impl Engine {
             return;
         }
         let mut wants = Vec::new();
-        for (blob, missing) in &staged.missing {
+        for (blob, missing) in staged.missing.iter().flatten() {
             for (first, count) in ranges(missing) {
                 let room = limits::CHUNKS_IN_FLIGHT_MAX - staged.asked;
                 let count = count.min(room);

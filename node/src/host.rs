@@ -5,6 +5,7 @@
 //! behind, so a fast peer is slowed by its own stream and not buffered here.
 
 mod dispatch;
+pub mod meter;
 mod paths;
 mod session;
 
@@ -42,6 +43,7 @@ use crate::{
         Connection, ConnectionError, DialError, Dialer, Endpoint, Identity, Transport, pin::PinSet,
     },
 };
+use meter::{Meter, Reading};
 use paths::Paths;
 use session::Line;
 
@@ -113,6 +115,8 @@ pub struct View {
     /// When, in seconds since 1970, each portal was last known to hold what is held here and
     /// nothing more. Only a node keeps count.
     pub in_sync: BTreeMap<PeerId, u64>,
+    /// What was carried since the start.
+    pub reading: Reading,
 }
 
 /// One open session.
@@ -175,6 +179,7 @@ pub struct Host {
     events: mpsc::UnboundedSender<Event>,
     frames: mpsc::Sender<(SessionId, Result<Frame, engine::fault::Fault>)>,
     lines: BTreeMap<SessionId, Line>,
+    meter: Meter,
     attempts: BTreeMap<SessionId, AttemptId>,
     hedged: Option<SessionId>,
     replies: BTreeMap<Ticket, oneshot::Sender<Said>>,
@@ -270,6 +275,7 @@ impl Host {
             events,
             frames,
             lines: BTreeMap::new(),
+            meter: Meter::default(),
             attempts: BTreeMap::new(),
             hedged: None,
             replies: BTreeMap::new(),
@@ -369,12 +375,18 @@ impl Host {
         self.next
     }
 
+    fn reading(&self) -> Reading {
+        let open = self.lines.values().map(|line| line.handle.stats());
+        self.meter.read(open, self.committer.commits())
+    }
+
     fn view(&self) -> View {
         let mut view = View {
             alarms: self.alarms.clone(),
             paths: self.view_paths(),
             stuck: self.stuck.clone(),
             in_sync: self.in_sync.clone(),
+            reading: self.reading(),
             ..View::default()
         };
         for tenant in self.engine.tenants() {

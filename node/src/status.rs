@@ -35,6 +35,10 @@ pub struct TenantStatus {
     pub in_out: usize,
     /// Days until the certificate ends; negative when it has.
     pub certificate_days_left: i64,
+    /// Bytes of frames sent since the start.
+    pub sent_bytes: u64,
+    /// Bytes of frames received since the start.
+    pub received_bytes: u64,
     /// The portals.
     pub portals: Vec<PortalStatus>,
     /// Open sessions.
@@ -125,6 +129,8 @@ pub fn tenant_status(
         mirror_behind: 0,
         in_out,
         certificate_days_left,
+        sent_bytes: view.reading.sent.frame_bytes(),
+        received_bytes: view.reading.heard.frame_bytes(),
         portals: portals
             .iter()
             .map(|(name, pin)| {
@@ -217,6 +223,7 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
     let mut text = String::new();
     for tenant in tenants {
         let TenantStatus { vat, bundles, queued, in_out, certificate_days_left, .. } = tenant;
+        let TenantStatus { sent_bytes, received_bytes, .. } = tenant;
         let _ = writeln!(
             text,
             "P.IVA {vat}: {bundles} bundles here, {queued} only here, {in_out} files in out/, \
@@ -225,6 +232,8 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
         if let Some(why) = &tenant.storage {
             let _ = writeln!(text, "  STORAGE {why}");
         }
+        let _ =
+            writeln!(text, "  since the start {sent_bytes} bytes sent, {received_bytes} received");
         for portal in &tenant.portals {
             let PortalStatus { name, connected, holds, pending_up, pending_down, .. } = portal;
             let state = if *connected { "connected" } else { "not connected" };

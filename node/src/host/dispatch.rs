@@ -204,6 +204,7 @@ impl Host {
                         Some(fault) => self.paths.faulted(session, &peer, fault),
                         None => self.paths.ended(session, None),
                     }
+                    self.meter.closed(line.handle.stats());
                     line.close(fault);
                 }
                 let refused = fault.is_some_and(engine::fault::Fault::needs_a_person);
@@ -227,6 +228,7 @@ impl Host {
             RouteAction::Abandon { attempt: _ } => {}
             RouteAction::Ping { session, n } => self.feed(Input::Ping { session, n }),
             RouteAction::Hedge { suspect: _, on } => {
+                self.meter.hedged();
                 if let Some(before) = self.hedged.replace(on).filter(|before| *before != on) {
                     self.feed(Input::Hedge { session: before, on: false });
                 }
@@ -237,7 +239,10 @@ impl Host {
                     self.feed(Input::Hedge { session, on: false });
                 }
             }
-            RouteAction::Promote { session } => self.feed(Input::Path { session, primary: true }),
+            RouteAction::Promote { session } => {
+                self.meter.promoted();
+                self.feed(Input::Path { session, primary: true });
+            }
             RouteAction::Demote { session } => self.feed(Input::Path { session, primary: false }),
             RouteAction::Close { session, why } => {
                 tracing::debug!(session = session.0, ?why, "route closes a session");
@@ -282,8 +287,8 @@ impl Host {
         let session = next_session();
         let peer = connection.authenticated().peer();
         let (events, frames) = (self.events.clone(), self.frames.clone());
-        let store = Arc::clone(&self.config.store);
-        let line = Line::start(session, connection, store, events, frames);
+        let (store, meter) = (Arc::clone(&self.config.store), self.meter.clone());
+        let line = Line::start(session, connection, store, meter, events, frames);
         self.lines.insert(session, line);
         let dialled = attempt.is_some();
         if let Some(attempt) = attempt {
@@ -300,6 +305,7 @@ impl Host {
                 Some(why) => self.paths.lost(session, &line.handle.authenticated().peer(), why),
                 None => self.paths.ended(session, None),
             }
+            self.meter.closed(line.handle.stats());
             self.feed(Input::Closed { session });
             self.unroute(session, refused);
         }

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Event;
+use super::{Event, meter::Meter};
 use crate::transport::{Class, Connection, FrameReceiver, FrameSender, Handle};
 
 /// How long a closing session waits until `Bye` is handed to the connection.
@@ -41,6 +41,7 @@ pub(super) struct Line {
     sender: FrameSender,
     writer: JoinHandle<()>,
     acknowledgements: u64,
+    meter: Meter,
 }
 
 impl Line {
@@ -49,6 +50,7 @@ impl Line {
         session: SessionId,
         connection: Connection,
         store: Arc<dyn Store>,
+        meter: Meter,
         events: mpsc::UnboundedSender<Event>,
         frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
     ) -> Self {
@@ -57,15 +59,18 @@ impl Line {
         let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
         let writer = tokio::spawn(write_control(sender.clone(), outbox));
         let (chunks, requests) = mpsc::channel(limits::CHUNK_REQUESTS_MAX);
-        tokio::spawn(write_chunks(sender.clone(), store, requests));
-        tokio::spawn(read(session, receiver, events, frames));
-        Self { handle, control, chunks, sender, writer, acknowledgements: 0 }
+        tokio::spawn(write_chunks(sender.clone(), store, meter.clone(), requests));
+        tokio::spawn(read(session, receiver, meter.clone(), events, frames));
+        Self { handle, control, chunks, sender, writer, acknowledgements: 0, meter }
     }
 
     /// Queues a frame on the control stream. A peer that asks and does not read is cut off.
     pub(super) fn send(&self, frame: &Frame) {
+        let bytes = Bytes::from(frame.encode());
+        self.meter.said(frame);
+        self.meter.sent(Class::Control, bytes.len());
         // A closed connection is told of by its reader.
-        if let Err(TrySendError::Full(_)) = self.control.try_send(frame.encode().into()) {
+        if let Err(TrySendError::Full(_)) = self.control.try_send(bytes) {
             let fault = Fault::Busy;
             self.handle.abort(u32::from(fault.code()), &fault.to_string());
         }
@@ -86,12 +91,16 @@ impl Line {
         (after, upto): (Seq, Seq),
         events: mpsc::UnboundedSender<Event>,
     ) {
-        let sender = self.sender.clone();
+        let (sender, meter) = (self.sender.clone(), self.meter.clone());
         tokio::spawn(async move {
             let read = spawn_blocking(move || {
                 let (run, large) = archive::run(&*store, tenant, &origin, after, upto)?;
                 let last = run.first + run.bodies.len() as Seq - 1;
-                Ok((Bytes::from(Frame::Run(run).encode()), last, large))
+                let frame = Frame::Run(run);
+                meter.said(&frame);
+                let bytes = Bytes::from(frame.encode());
+                meter.sent(Class::Bundles, bytes.len());
+                Ok((bytes, last, large))
             });
             let input = match read.await {
                 Ok(Ok((bytes, upto, large))) => {
@@ -136,6 +145,7 @@ impl Line {
 async fn write_chunks(
     sender: FrameSender,
     store: Arc<dyn Store>,
+    meter: Meter,
     mut requests: mpsc::Receiver<ChunkRequest>,
 ) {
     while let Some(ChunkRequest { tenant, blob, indexes }) = requests.recv().await {
@@ -145,7 +155,10 @@ async fn write_chunks(
             // What is not here, or is damaged, is not sent: the peer asks another.
             let Ok(Ok(Some(bytes))) = read.await else { break };
             let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index, bytes });
-            if sender.send(Class::Blobs, frame.encode().into()).await.is_err() {
+            let bytes = Bytes::from(frame.encode());
+            meter.said(&frame);
+            meter.sent(Class::Blobs, bytes.len());
+            if sender.send(Class::Blobs, bytes).await.is_err() {
                 return;
             }
         }
@@ -163,6 +176,7 @@ async fn write_control(sender: FrameSender, mut outbox: mpsc::Receiver<Bytes>) {
 async fn read(
     session: SessionId,
     mut receiver: FrameReceiver,
+    meter: Meter,
     events: mpsc::UnboundedSender<Event>,
     frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
 ) {
@@ -172,8 +186,9 @@ async fn read(
     hold(&mut receiver, true);
     while let Some(received) = receiver.recv().await {
         let frame = match received {
-            Ok((_, bytes)) => {
+            Ok((class, bytes)) => {
                 hold(&mut receiver, false);
+                meter.heard(class, bytes.len());
                 Frame::decode(&bytes)
             }
             Err(error) => {
@@ -182,6 +197,9 @@ async fn read(
                 break;
             }
         };
+        if let Ok(frame) = &frame {
+            meter.answered(frame);
+        }
         let bad = frame.is_err();
         if frames.send((session, frame)).await.is_err() {
             break;

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test lint check-pure demo demo-short build sim soak
+.PHONY: test lint check-pure demo demo-short build sim soak bench
 
 test: lint check-pure
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -32,6 +32,21 @@ soak:
 
 build:
 	$(CARGO) build --workspace --bins --locked
+
+# The quick set of docs/performance/README.md: JSON lines, the last of each scenario its median.
+BENCHES = $(CARGO) run -q --release --locked -p benches --
+bench:
+	$(BENCHES) reconnect --runs 3
+	$(BENCHES) reconnect --changed 100 --restart --runs 3
+	$(BENCHES) reconnect --changed 100 --together --runs 3
+	$(BENCHES) reconnect-other-portal --changed 100 --runs 3
+	$(BENCHES) cold-sync --runs 5
+	$(BENCHES) cold-sync --documents 1000 --runs 3 --link rtt_ms=40,up_kbit=1000,down_kbit=7000
+	$(BENCHES) open --runs 3
+	$(BENCHES) live --documents 1000 --runs 3
+	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
+	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
+	$(BENCHES) blob-resume --runs 2
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,4 +1,7 @@
 //! What the benches, tests and the demo share.
 
 pub mod demo;
+pub mod end;
+pub mod figures;
 pub mod link;
+pub mod workload;

@@ -1,2 +1,73 @@
-//! Placeholder while the rooms are drawn.
-fn main() {}
+//! `cargo run --release -p benches -- SCENARIO`: one JSON line per measurement, the last one the
+//! median. Targets and what was measured stand in docs/performance/README.md.
+
+mod scenario;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use scenario::{Options, failover::Cause};
+
+#[derive(Parser)]
+#[command(name = "benches", about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A node comes back to the portal it knows, after `--changed` status changes there.
+    Reconnect(Options),
+    /// The same, to the other portal.
+    ReconnectOtherPortal(Options),
+    /// A new node fetches everything.
+    ColdSync(Options),
+    /// One change at a time on a held session, each way.
+    Live(Options),
+    /// A node writes all the time and its primary fails.
+    Failover {
+        /// What fails.
+        #[arg(long)]
+        cause: Cause,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A node over a poor line for minutes: does the primary stay?
+    Steady {
+        /// For how long.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A node that has nothing to do: how soon it is at work, and its memory.
+    Open(Options),
+    /// A node is killed while it sends a large file.
+    BlobResume(Options),
+    /// One end, as the other commands start it.
+    #[command(hide = true)]
+    End,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Reconnect(options) => scenario::reconnect::run(&options, false),
+        Command::ReconnectOtherPortal(options) => scenario::reconnect::run(&options, true),
+        Command::ColdSync(options) => scenario::cold_sync::run(&options),
+        Command::Live(options) => scenario::live::run(&options),
+        Command::Failover { cause, options } => scenario::failover::run(&options, cause),
+        Command::Steady { minutes, options } => scenario::steady::run(&options, minutes),
+        Command::Open(options) => scenario::open::run(&options),
+        Command::BlobResume(options) => scenario::blob_resume::run(&options),
+        Command::End => benches::end::serve(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! Every document here is **flat**: one map whose values are scalars. Nothing nests, so
 //! there is nothing to walk, and what a stranger nests is not descended into. Each kind
 //! has a file that says which keys it has: [`invoice`], [`outcome`], [`annotation`],
-//! [`profile`], [`contract`].
+//! [`profile`], [`contract`], [`account`], [`customer`].
 //!
 //! Two readers give one answer. [`flat`] merges changes that only put and delete scalars
 //! in the root map, which is all that this house writes, straight from their columns.
@@ -41,16 +41,21 @@ use crate::{
     limits,
 };
 
+pub mod account;
 pub mod annotation;
 mod author;
 mod causal;
 pub mod contract;
+pub mod customer;
 mod fields;
 mod flat;
 pub mod invoice;
 mod isolated;
 pub mod outcome;
+#[cfg(test)]
+mod papers;
 pub mod profile;
+pub mod step;
 #[cfg(test)]
 mod tests;
 

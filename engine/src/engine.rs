@@ -17,7 +17,7 @@ use crate::{
     effect::{Alarm, AppendError, CommitId, Effect, Input, Ticket},
     fault::Fault,
     grant::{Authority, Role},
-    id::{Incarnation, LogId, PeerId, Seq, VatNumber},
+    id::{Incarnation, Kind, LogId, PeerId, Seq, VatNumber},
     limits,
     log::{self, Fresh, Log, Place},
     session::{Due, Session, SessionId},
@@ -302,13 +302,13 @@ impl Engine {
         if let Some(why) = &self.stuck {
             return Err(AppendError::Store(why.clone()));
         }
-        let admits = items.iter().any(|item| matches!(item, Item::Grant(_)));
-        if !self.serves(tenant) || !(admits || self.spaces.contains_key(&tenant)) {
+        let opens = items.iter().any(|item| self.opens(item));
+        if !self.serves(tenant) || !(opens || self.spaces.contains_key(&tenant)) {
             return Err(AppendError::NotHere(tenant));
         }
         let log = self.own.log();
         for item in &items {
-            judge(item, self.config.role, log)
+            judge(item, self.config.role, tenant, log)
                 .map_err(|_| AppendError::Forbidden(self.config.role))?;
         }
         let blobs: Vec<_> = files.iter().map(|file| BlobRef::of(file)).collect();
@@ -503,6 +503,21 @@ impl Engine {
         self.config.tenant.is_none_or(|own| own == tenant)
     }
 
+    /// Whether saying `item` may begin a space. A customer's begins with its papers or its grant,
+    /// never with an invoice that was filed under a mistyped number.
+    fn opens(&self, item: &Item) -> bool {
+        match item {
+            Item::Grant(_) => true,
+            Item::Revocation(_) => false,
+            Item::Change { document, .. } => {
+                self.config.role == Role::Portal
+                    && document.kind().is_some_and(|kind| {
+                        kind.is_office() || matches!(kind, Kind::Profile | Kind::Contract)
+                    })
+            }
+        }
+    }
+
     fn pending(&self, tenant: VatNumber, log: &LogId) -> Seq {
         let log = self.spaces.get(&tenant).and_then(|space| space.logs.get(log));
         log.map_or(0, |log| log.pending().0)
@@ -523,11 +538,11 @@ impl Engine {
 
 /// Whether a writer in `role` may say `item` in `log`: kind, actor, bounds. O(1) in the
 /// document, no look inside the CRDT.
-fn judge(item: &Item, role: Role, log: LogId) -> Result<(), Fault> {
+fn judge(item: &Item, role: Role, tenant: VatNumber, log: LogId) -> Result<(), Fault> {
     match item {
         Item::Change { document, change } => {
             let kind = document.kind().ok_or(Fault::ForbiddenKind)?;
-            if !role.may_write(kind) {
+            if !role.may_write_in(tenant, kind) {
                 return Err(Fault::ForbiddenKind);
             }
             let header = chunk::bound(change).map_err(|_| Fault::BadChange)?;

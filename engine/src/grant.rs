@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundle::{Item, PublicKey},
-    id::{Kind, LogId, PeerId, Seq, VatNumber},
+    id::{Kind, LogId, OFFICE, PeerId, Seq, VatNumber},
 };
 
 /// What a key may do.
@@ -28,11 +28,18 @@ impl Role {
     #[must_use]
     pub const fn may_write(self, kind: Kind) -> bool {
         match (kind, self) {
-            (Kind::Profile | Kind::Contract | Kind::Invoice, _)
-            | (Kind::Outcome, Self::Portal)
+            (Kind::Profile | Kind::Invoice, _)
+            | (Kind::Contract | Kind::Outcome | Kind::Account | Kind::Customer, Self::Portal)
             | (Kind::Annotation, Self::Node) => true,
-            (Kind::Outcome, Self::Node) | (Kind::Annotation, Self::Portal) => false,
+            (Kind::Contract | Kind::Outcome | Kind::Account | Kind::Customer, Self::Node)
+            | (Kind::Annotation, Self::Portal) => false,
         }
+    }
+
+    /// The same in `tenant`'s space: the office has its own kinds, and no other space has them.
+    #[must_use]
+    pub fn may_write_in(self, tenant: VatNumber, kind: Kind) -> bool {
+        self.may_write(kind) && kind.is_office() == (tenant == OFFICE)
     }
 }
 
@@ -83,6 +90,8 @@ impl Authority {
     /// a portal said it. Returns whether anything changed.
     pub fn learn(&mut self, tenant: VatNumber, item: &Item) -> bool {
         match item {
+            // Passwords are kept there: not even a portal can let a node in.
+            _ if tenant == OFFICE => false,
             Item::Grant(grant) => self.grant(tenant, grant),
             Item::Revocation(revocation) => self.revoke(tenant, revocation),
             Item::Change { .. } => false,
@@ -242,6 +251,27 @@ mod tests {
             assert!(!authority.may_hold(&node, ours));
             assert!(authority.admitted().is_empty());
         }
+    }
+
+    #[test]
+    fn nobody_is_admitted_to_the_office() {
+        let node = PeerId::of_spki(&spki(2));
+        let mut authority = Authority::new([PeerId::of_spki(&spki(1))]);
+        assert!(!authority.learn(OFFICE, &Item::Grant(Grant { spki: spki(2), not_after_ms: 9 })));
+        assert!(!authority.may_hold(&node, OFFICE) && authority.admitted().is_empty());
+        assert_eq!(authority.role(&node, OFFICE), None);
+    }
+
+    #[test]
+    fn the_office_has_its_own_kinds() {
+        for kind in Kind::ALL {
+            assert!(!Role::Node.may_write_in(OFFICE, kind), "{kind:?}");
+            let office = matches!(kind, Kind::Account | Kind::Customer);
+            assert_eq!(Role::Portal.may_write_in(OFFICE, kind), office, "{kind:?}");
+            let ours = tenant("02038490237");
+            assert!(!office || !Role::Portal.may_write_in(ours, kind), "{kind:?}");
+        }
+        assert!(!Role::Node.may_write(Kind::Contract), "what was signed is for the portal to say");
     }
 
     #[test]

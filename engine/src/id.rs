@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 
 pub use fatturapa::VatNumber;
 
+/// The intermediary's own space: accounts, and what was decided about customers. Nobody can be
+/// admitted to it, so that only portals ever hold it (see [`crate::grant`]).
+pub const OFFICE: VatNumber = VatNumber::UNASSIGNED;
+
 /// SHA-256 of a certificate's SubjectPublicKeyInfo in DER: the name of a peer and
 /// hence its **pin** (RFC 7469 section 2.4; the same value as `curl --pinnedpubkey`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -118,12 +122,29 @@ pub enum Kind {
     Outcome = 4,
     /// The ERP's own marks on an invoice: registered, paid, notes.
     Annotation = 5,
+    /// A person who may enter through the portal's door. In the [`OFFICE`] only.
+    Account = 6,
+    /// What the intermediary decided about a customer. In the [`OFFICE`] only.
+    Customer = 7,
 }
 
 impl Kind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::Profile, Self::Contract, Self::Invoice, Self::Outcome, Self::Annotation];
+    pub const ALL: [Self; 7] = [
+        Self::Profile,
+        Self::Contract,
+        Self::Invoice,
+        Self::Outcome,
+        Self::Annotation,
+        Self::Account,
+        Self::Customer,
+    ];
+
+    /// Whether documents of this kind stand in the [`OFFICE`], where all others do not.
+    #[must_use]
+    pub const fn is_office(self) -> bool {
+        matches!(self, Self::Account | Self::Customer)
+    }
 
     /// The kind a document id's first byte names, or `None` for one this version does not know.
     #[must_use]
@@ -154,6 +175,20 @@ impl DocumentId {
     pub fn single(kind: Kind) -> Self {
         let mut id = [0; 16];
         id[0] = kind as u8;
+        Self(id)
+    }
+
+    /// The document of `kind` about whoever is called `name`: a user, a VAT number.
+    #[must_use]
+    pub fn named(kind: Kind, name: &str) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"staffetta name 1")
+            .chain_update([kind as u8])
+            .chain_update(name.as_bytes())
+            .finalize();
+        let mut id = [0; 16];
+        id[0] = kind as u8;
+        id[1..].copy_from_slice(&digest[..15]);
         Self(id)
     }
 
@@ -252,6 +287,12 @@ mod tests {
         assert_eq!(outcome.kind(), Some(Kind::Outcome));
         assert_eq!(outcome.sibling(Kind::Invoice), invoice);
         assert_eq!(DocumentId::from_bytes([200; 16]).kind(), None);
+    }
+
+    #[test]
+    fn the_office_is_named_by_a_number_that_parses() {
+        assert_eq!(VatNumber::parse(&OFFICE.to_string()), Ok(OFFICE));
+        assert_eq!(OFFICE.to_string(), "00000010009");
     }
 
     #[test]

@@ -13,15 +13,19 @@ use serde::{Deserialize, Serialize};
 use crate::{
     chunk::Header,
     document::{
-        DocumentError, Fields, annotation,
+        DocumentError, Fields, Scalar,
+        account::{self, AccountRole, OneTime, PasswordHash},
+        annotation,
         contract::{self, TermsAcceptance},
+        customer::{self, DoorCertificate},
         invoice::InvoiceContent,
         merge,
         outcome::{self, OutcomeEntry},
         profile::ProfileField,
         slices,
+        step::{self, Step},
     },
-    id::{BlobHash, DocumentId, Kind},
+    id::{BlobHash, DocumentId, Kind, VatNumber},
 };
 
 pub use state::OutcomeState;
@@ -31,7 +35,7 @@ mod state;
 /// Values of one field that are shown when they conflict: more than a tenant has writers.
 const CONFLICT_VALUES_MAX: usize = 16;
 /// Version of the stored form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a document says, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,10 @@ pub enum Record {
     Outcome(OutcomeRecord),
     /// The ERP's marks on one.
     Annotation(AnnotationRecord),
+    /// A person who may enter.
+    Account(AccountRecord),
+    /// What was decided about a customer.
+    Customer(CustomerRecord),
     /// A document that cannot be read, and why. It is set aside, with an alarm.
     Unreadable(Unreadable),
 }
@@ -113,6 +121,58 @@ pub struct ContractRecord {
     pub signatory: String,
     /// Since when the tenant is enabled; `None` while it is not.
     pub enabled_ms: Option<u64>,
+    /// The contract as it was drawn up.
+    pub drawn: Option<BlobHash>,
+    /// The version of its text.
+    pub text: String,
+    /// What was done, by time.
+    pub steps: Vec<Step>,
+    /// Fields that two wrote without knowing of each other.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// User name.
+    pub user: String,
+    /// Name and surname.
+    pub name: String,
+    /// Where the person is written to.
+    pub email: String,
+    /// `it` or `en`; empty is `it`.
+    pub language: String,
+    /// The password; empty while none is set.
+    pub password: PasswordHash,
+    /// The link by which one may be set.
+    pub link: Option<OneTime>,
+    /// What the person may do, by P.IVA.
+    pub members: Vec<(VatNumber, AccountRole)>,
+    /// Closed: nobody enters with it.
+    pub closed: bool,
+    /// What was done, by time.
+    pub steps: Vec<Step>,
+}
+
+/// A customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerRecord {
+    /// Its P.IVA.
+    pub vat: Option<VatNumber>,
+    /// What the administrator calls it.
+    pub name: String,
+    /// One of the pilot group.
+    pub pilot: bool,
+    /// Since when it is admitted, milliseconds since 1970.
+    pub admitted_ms: Option<u64>,
+    /// Since when it is suspended.
+    pub suspended_ms: Option<u64>,
+    /// Its certificates, each with the moment it was ended, if it was.
+    pub certificates: Vec<(DoorCertificate, Option<u64>)>,
+    /// The code that was sent to the PEC.
+    pub code: Option<OneTime>,
+    /// What was done, by time.
+    pub steps: Vec<Step>,
     /// Fields that two wrote without knowing of each other.
     pub conflicts: Vec<Conflict>,
 }
@@ -190,6 +250,21 @@ impl Record {
             }
             Kind::Outcome => Self::Outcome(OutcomeRecord::of(outcome::read(&fields))),
             Kind::Annotation => Self::Annotation(AnnotationRecord::of(&fields)),
+            Kind::Account => {
+                let record = AccountRecord::of(&fields);
+                if DocumentId::named(Kind::Account, &record.user) != document {
+                    return Err(DocumentError::Field("user"));
+                }
+                Self::Account(record)
+            }
+            Kind::Customer => {
+                let record = CustomerRecord::of(&fields);
+                let vat = record.vat.ok_or(DocumentError::Field("vat"))?;
+                if DocumentId::named(Kind::Customer, &vat.to_string()) != document {
+                    return Err(DocumentError::Field("vat"));
+                }
+                Self::Customer(record)
+            }
         })
     }
 }
@@ -232,6 +307,44 @@ impl ContractRecord {
             signed_ms: fields.time_ms(contract::SIGNED_AT),
             signatory: fields.text(contract::SIGNATORY),
             enabled_ms: fields.time_ms(contract::ENABLED),
+            drawn: fields.blob(contract::DRAWN),
+            text: fields.text(contract::TEXT),
+            steps: step::steps(fields),
+            conflicts: conflicts(fields),
+        }
+    }
+}
+
+impl AccountRecord {
+    fn of(fields: &Fields<'_>) -> Self {
+        let is_closed =
+            |version: &crate::document::Version<'_>| version.value == Scalar::Bool(true);
+        Self {
+            user: fields.text(account::USER),
+            name: fields.text(account::NAME),
+            email: fields.text(account::EMAIL),
+            language: fields.text(account::LANGUAGE),
+            password: PasswordHash(fields.text(account::PASSWORD)),
+            link: OneTime::read(fields, account::LINK),
+            members: account::members(fields),
+            // Closed anywhere is closed.
+            closed: fields.versions(account::CLOSED).iter().any(is_closed),
+            steps: step::steps(fields),
+        }
+    }
+}
+
+impl CustomerRecord {
+    fn of(fields: &Fields<'_>) -> Self {
+        Self {
+            vat: VatNumber::parse(&fields.text(customer::VAT)).ok(),
+            name: fields.text(customer::NAME),
+            pilot: fields.value(customer::PILOT) == Some(&Scalar::Bool(true)),
+            admitted_ms: fields.time_ms(customer::ADMITTED),
+            suspended_ms: fields.time_ms(customer::SUSPENDED),
+            certificates: customer::certificates(fields),
+            code: OneTime::read(fields, customer::CODE),
+            steps: step::steps(fields),
             conflicts: conflicts(fields),
         }
     }
@@ -240,7 +353,8 @@ impl ContractRecord {
 fn conflicts(fields: &Fields<'_>) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     // Acceptances are facts: two of one version are both listed, and are no conflict.
-    for (field, versions) in fields.iter().filter(|(key, _)| !key.starts_with(contract::TERMS)) {
+    let is_fact = |key: &str| key.starts_with(contract::TERMS) || key.starts_with(step::STEP);
+    for (field, versions) in fields.iter().filter(|(key, _)| !is_fact(key)) {
         let mut values: Vec<String> = Vec::new();
         for version in versions.iter().take(CONFLICT_VALUES_MAX) {
             let value = version.value.to_string();

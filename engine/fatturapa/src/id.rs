@@ -18,6 +18,10 @@ pub use self::tax_code::TaxCode;
 pub struct VatNumber(u64);
 
 impl VatNumber {
+    /// A number that no company has or will have: its digits 8 to 10 name the office that
+    /// assigned it (DPR 633/72 art. 35), and there is no office 000.
+    pub const UNASSIGNED: Self = Self(10_009);
+
     /// Parses 11 digits (RULES.md section 1).
     ///
     /// # Errors

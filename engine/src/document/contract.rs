@@ -1,13 +1,15 @@
 //! The contract of intermediation, one per VAT number: what was accepted, signed, enabled.
 //!
 //! Each acceptance of terms is a fact with a key of its own, by version, so that accepting a
-//! new version never takes away that the old one was accepted. The rest is field by field.
+//! new version never takes away that the old one was accepted. The same holds for the
+//! [`Step`]s that led to a signature. The rest is field by field. Only portals write it: what
+//! was signed is for the one to say who saw it.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DocumentError, Edit, Fields, Scalar, author, invoice::time};
+use super::{DocumentError, Edit, Fields, Scalar, author, invoice::time, step::Step};
 use crate::id::{BlobHash, LogId};
 
 /// That someone accepted a version of the terms.
@@ -34,12 +36,20 @@ pub enum ContractEdit {
     Enabled(Option<u64>),
     /// Who signed, in words.
     Signatory(String),
+    /// The contract as it was drawn up: what is to be signed.
+    Drawn(BlobHash),
+    /// Which version of its text.
+    Text(String),
+    /// Something that was done.
+    Step(Step),
 }
 
 pub(crate) const SIGNED: &str = "signed";
 pub(crate) const SIGNED_AT: &str = "signed_at";
 pub(crate) const ENABLED: &str = "enabled";
 pub(crate) const SIGNATORY: &str = "signatory";
+pub(crate) const DRAWN: &str = "drawn";
+pub(crate) const TEXT: &str = "text";
 /// Keys of acceptances begin so.
 pub(crate) const TERMS: &str = "terms/";
 
@@ -68,6 +78,9 @@ pub fn edit(
             ContractEdit::SignedAt(at_ms) => Edit::new(SIGNED_AT, time(*at_ms)),
             ContractEdit::Enabled(at_ms) => Edit::new(ENABLED, at_ms.map_or(Scalar::Null, time)),
             ContractEdit::Signatory(text) => Edit::new(SIGNATORY, Scalar::text(text)),
+            ContractEdit::Drawn(hash) => Edit::new(DRAWN, Scalar::blob(hash)),
+            ContractEdit::Text(text) => Edit::new(TEXT, Scalar::text(text)),
+            ContractEdit::Step(step) => step.edit()?,
         });
     }
     author(actor, existing, written)

@@ -348,7 +348,7 @@ impl Engine {
         }
         let received = run.open()?;
         for item in received.iter().flat_map(|bundle| &bundle.body.items) {
-            judge(item, role, log)?;
+            judge(item, role, tenant, log)?;
         }
         match entry.admit(run, received)? {
             Admission::Fresh(fresh) => {

@@ -476,6 +476,8 @@ fn misplaced(body: &Body, portal: bool) -> Option<&'static str> {
         Item::Change { document, .. } => match document.kind() {
             Some(Kind::Outcome) if !portal => Some("an outcome by a node"),
             Some(Kind::Annotation) if portal => Some("an annotation by a portal"),
+            Some(Kind::Contract) if !portal => Some("a contract by a node"),
+            Some(kind) if kind.is_office() => Some("an office document among a tenant's"),
             None => Some("a document of no kind"),
             _ => None,
         },

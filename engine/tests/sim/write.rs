@@ -88,7 +88,7 @@ impl World {
                 let change = profile::edit(log, &slices(&existing), &[(field, &text)]).ok()??;
                 Some((Item::Change { document, change }, vec![]))
             }
-            _ if what < 50 => {
+            _ if what < 50 && portal => {
                 let document = DocumentId::single(Kind::Contract);
                 let existing = self.changes(n, tenant, &document)?;
                 let edit = ContractEdit::Signatory(format!("person {}", self.dice.below(50)));

@@ -67,12 +67,13 @@ impl Intake {
         Ok(Self { document: DocumentId::invoice(&original), content, file })
     }
 
-    /// Reads the invoice in the file at `path`, with its bytes.
+    /// Reads the invoice of `tenant` in the file at `path`, with its bytes.
     ///
     /// # Errors
-    /// The file cannot be read. Inside, [`Reason`] says why it is no invoice.
+    /// The file cannot be read. Inside, [`Reason`] says why it is no invoice of `tenant`.
     pub fn from_file(
         path: &Path,
+        tenant: VatNumber,
         receiving: Option<Receiving>,
     ) -> io::Result<Result<(Vec<u8>, Self), Reason>> {
         let max = OPEN_BYTES_MAX as u64;
@@ -84,7 +85,7 @@ impl Intake {
         let mut bytes = Vec::new();
         file.take(max + 1).read_to_end(&mut bytes)?;
         let intake = Self::read(&file_name(path), &bytes, receiving).map_err(Reason::from);
-        Ok(intake.map(|intake| (bytes, intake)))
+        Ok(intake.and_then(|intake| intake.of(tenant)).map(|intake| (bytes, intake)))
     }
 
     /// The same, once it is known to be an invoice of `tenant`.

@@ -168,8 +168,8 @@ impl Spool {
 
     /// Reads a file and says it. It is durable when this returns [`Fate::Taken`].
     async fn judge(&self, path: &Path, may_reject: bool) -> io::Result<Fate> {
-        let path = path.to_owned();
-        let read = spawn_blocking(move || Intake::from_file(&path, None));
+        let (path, tenant) = (path.to_owned(), self.tenant);
+        let read = spawn_blocking(move || Intake::from_file(&path, tenant, None));
         let (bytes, intake) = match read.await.map_err(io::Error::other)?? {
             Ok(whole) => whole,
             Err(_) if !may_reject => return Ok(Fate::Waits),

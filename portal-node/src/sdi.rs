@@ -82,7 +82,7 @@ impl SdiFolder {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let receiving = Receiving { sdi_id: String::new(), at_ms, metadata: None };
-        let (bytes, intake) = match Intake::from_file(path, Some(receiving))? {
+        let (bytes, intake) = match Intake::from_file(path, tenant, Some(receiving))? {
             Ok(whole) => whole,
             Err(_) if !may_reject => return Ok(false),
             Err(reason) => return self.reject(tenant, path, &reason).map(|()| true),

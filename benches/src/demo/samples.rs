@@ -3,8 +3,9 @@
 //!
 //! No two files that [`Samples::next`] gives are equal, whoever they are for, so a hash tells
 //! whose a file is. A copy is a sample with another progressive and its tenant's P.IVA in the
-//! place of the supplier's (sent) or the buyer's (received). Signed files are never copied: a
-//! rewritten one would carry a broken signature.
+//! place of the supplier's (sent) or the buyer's (received). A file is given as it is only to a
+//! tenant that it may be about: a node takes no invoice of another company. Signed files are
+//! never copied: a rewritten one would carry a broken signature.
 
 use std::{
     collections::BTreeSet,
@@ -12,12 +13,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::id::{BlobHash, VatNumber};
+use engine::{
+    document::invoice::Receiving,
+    id::{BlobHash, VatNumber},
+};
+use node::intake::Intake;
 
 /// Set to where the samples are.
 pub const FOLDER_VARIABLE: &str = "STAFFETTA_FATTURAPA";
 /// Where they are otherwise, from the root of the checkout.
 const FOLDER_DEFAULT: &str = "../shared/fatturapa";
+
+/// Somebody, to try whether a copy can be made anybody's.
+const PROBE: &str = "12345678903";
 
 /// Which way an invoice goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,8 +68,11 @@ impl fmt::Display for SamplesError {
 /// All of them, and how many were given.
 #[derive(Debug)]
 pub struct Samples {
+    files: usize,
+    /// Files of the folder that were not given yet.
     pristine: Vec<Sample>,
-    models: Vec<Vec<u8>>,
+    /// Files of which copies can be made for anybody, by way.
+    models: [Vec<Vec<u8>>; 2],
     given: usize,
     copies: usize,
 }
@@ -79,6 +90,7 @@ impl Samples {
     }
 
     fn read(folder: &Path) -> Result<Self, String> {
+        let probe = VatNumber::parse(PROBE).map_err(|error| error.to_string())?;
         let manifest = folder.join("MANIFEST.tsv");
         let text = fs::read_to_string(&manifest).map_err(|error| error.to_string())?;
         let mut paths: Vec<PathBuf> =
@@ -86,7 +98,7 @@ impl Samples {
         paths.extend(rule_cases(&folder.join("rule-cases")));
         let mut seen = BTreeSet::new();
         let mut pristine = Vec::new();
-        let mut models = Vec::new();
+        let mut models = [Vec::new(), Vec::new()];
         for path in paths {
             let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             // The same file under two names is one invoice.
@@ -94,28 +106,32 @@ impl Samples {
                 continue;
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if is_model(&bytes) {
-                models.push(bytes.clone());
+            for way in [Way::Sent, Way::Received] {
+                if is_model(&bytes) && fits(&rewrite(&bytes, probe, way, "D00001"), probe, way) {
+                    models[way as usize].push(bytes.clone());
+                }
             }
             pristine.push(Sample { file_name: name, bytes, pristine: true });
         }
-        if models.is_empty() {
+        if models.iter().any(Vec::is_empty) {
             return Err("the manifest lists no valid invoice".to_owned());
         }
-        Ok(Self { pristine, models, given: 0, copies: 0 })
+        Ok(Self { files: pristine.len(), pristine, models, given: 0, copies: 0 })
     }
 
     /// The next file for `tenant`, never given before.
     pub fn next(&mut self, tenant: VatNumber, way: Way) -> Sample {
         let given = self.given;
         self.given += 1;
-        // One sample of the folder, then one copy: both kinds are in every phase.
+        // One sample of the folder, while there are any that may be this tenant's as they are,
+        // then one copy: both kinds are in every phase.
         if given.is_multiple_of(2)
-            && let Some(sample) = self.pristine.get(given / 2)
+            && let Some(at) = self.pristine.iter().position(|one| fits(&one.bytes, tenant, way))
         {
-            return sample.clone();
+            return self.pristine.remove(at);
         }
-        let model = &self.models[self.copies % self.models.len()];
+        let models = &self.models[way as usize];
+        let model = &models[self.copies % models.len()];
         self.copies += 1;
         let progressive = format!("D{:05}", self.copies);
         Sample {
@@ -128,8 +144,18 @@ impl Samples {
     /// How many different files the folder has.
     #[must_use]
     pub fn folder_files(&self) -> usize {
-        self.pristine.len()
+        self.files
     }
+}
+
+/// Whether a node or portal takes the file as an invoice of `tenant`.
+fn fits(bytes: &[u8], tenant: VatNumber, way: Way) -> bool {
+    let receiving = (way == Way::Received).then(|| Receiving {
+        sdi_id: String::new(),
+        at_ms: 0,
+        metadata: None,
+    });
+    Intake::read("x.xml", bytes, receiving).is_ok_and(|intake| intake.of(tenant).is_ok())
 }
 
 /// The path in a line of the manifest that says a valid invoice. The verdict on a `.p7m` is

@@ -1,0 +1,10 @@
+//! Portals and nodes as real processes, and what may go wrong around them: files, keys,
+//! configurations, grants, disks. Each gets one clear sentence, and everything else goes on.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod access;
+mod disks;
+mod files;
+mod starting;
+mod town;

@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -259,7 +259,13 @@ impl Service {
             use std::os::unix::process::CommandExt as _;
             command.uid(user).gid(user);
         }
-        command.spawn().unwrap()
+        loop {
+            match command.spawn() {
+                // Another test's fork holds a just copied binary open for a moment.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => sleep(BEAT),
+                child => return child.unwrap(),
+            }
+        }
     }
 
     /// Runs another command of the binary: exit code, and all it said.
@@ -371,10 +377,12 @@ pub fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// What is there, but for what is still being written.
 pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.ends_with(".half"))
         .collect();
     names.sort();
     names

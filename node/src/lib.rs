@@ -20,6 +20,7 @@ pub mod spool;
 pub mod status;
 pub mod transport;
 pub mod truth;
+pub mod user;
 
 /// Starts logging to standard error: what `RUST_LOG` says, or what a person should see.
 pub fn logs() {

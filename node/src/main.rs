@@ -11,6 +11,7 @@ use node::{
     control, desk, originals,
     service::{self, Ask},
     status::{TenantStatus, to_text},
+    user::command::{self as user_command, UserCommand},
 };
 
 /// Exit codes: 0 done, 1 `check` found something, 2 wrong usage, 3 bad configuration or
@@ -59,6 +60,11 @@ enum Command {
         #[command(subcommand)]
         show: ConfigCommand,
     },
+    /// Says who may read the mirror from the LAN.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// Judges FatturaPA files and SdI messages as the SdI would.
     Check(desk::Check),
     /// Shows an invoice as a person reads it.
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
             print!("{}", config::DEFAULT);
             ExitCode::SUCCESS
         }
+        Command::User { command } => user_command::run(&command),
         Command::Check(args) => desk::check(&args),
         Command::Show(args) => desk::show(&args),
     }

@@ -56,6 +56,7 @@ impl World {
         for node in 2..self.hosts.len() {
             self.push(self.now, Event::Admit { node });
         }
+        self.oracle.forget_lost_revocations();
         (self.oracle.required, self.oracle.broken) = self.required();
     }
 
@@ -92,8 +93,8 @@ impl World {
     fn replicas(&self) -> Vec<usize> {
         let revoked = |n: usize| {
             let peer = self.hosts[n].peer();
-            self.oracle.revocations.iter().any(|(tenant, revocation)| {
-                Some(*tenant) == self.hosts[n].tenant && revocation.peer == peer
+            self.oracle.revocations.iter().any(|said| {
+                Some(said.tenant) == self.hosts[n].tenant && said.revocation.peer == peer
             })
         };
         (0..self.hosts.len()).filter(|n| !revoked(*n)).collect()

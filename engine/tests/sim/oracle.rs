@@ -30,6 +30,14 @@ pub struct Said {
     pub others: BTreeSet<(Seq, ChainHash)>,
 }
 
+/// A revocation as it was said.
+pub struct Revoked {
+    pub tenant: VatNumber,
+    pub revocation: Revocation,
+    log: LogId,
+    seq: Seq,
+}
+
 /// What one host has in its store, and what it told others.
 #[derive(Default)]
 pub struct Ledger {
@@ -49,8 +57,8 @@ pub struct Oracle {
     pub failure: Option<String>,
     pub said: BTreeMap<Space, Said>,
     pub grants: BTreeSet<(PeerId, VatNumber)>,
-    /// Every revocation ever said.
-    pub revocations: Vec<(VatNumber, Revocation)>,
+    /// Every revocation said, and the place of the bundle that says it.
+    pub revocations: Vec<Revoked>,
     /// What must be everywhere at the end of the calm.
     pub required: BTreeMap<Space, Seq>,
     /// Logs of which nobody holds some bundle whole any more.
@@ -142,9 +150,21 @@ impl Oracle {
         let cuts = self
             .revocations
             .iter()
-            .filter(|(of, revocation)| *of == tenant && revocation.peer == writer)
-            .map(|(_, revocation)| cut_of(&revocation.cuts, log));
+            .filter(|said| said.tenant == tenant && said.revocation.peer == writer)
+            .map(|said| cut_of(&said.revocation.cuts, log));
         cuts.min()
+    }
+
+    /// Forgets revocations that no host has any more, however it lost them: with both portals
+    /// put back at once there may be nobody left who was told.
+    pub fn forget_lost_revocations(&mut self) {
+        let ledgers = &self.ledgers;
+        self.revocations.retain(|said| {
+            ledgers.values().any(|ledger| {
+                let held = ledger.held.get(&(said.tenant, said.log));
+                held.is_some_and(|held| held.len() as Seq >= said.seq)
+            })
+        });
     }
 
     pub fn held(&self, n: usize) -> impl Iterator<Item = (&Space, &Vec<ChainHash>)> {
@@ -342,7 +362,10 @@ impl Oracle {
                 Item::Grant(grant) => {
                     self.grants.insert((PeerId::of_spki(&grant.spki), row.tenant));
                 }
-                Item::Revocation(revocation) => self.revocations.push((row.tenant, revocation)),
+                Item::Revocation(revocation) => {
+                    let (tenant, log, seq) = (row.tenant, row.log, row.seq);
+                    self.revocations.push(Revoked { tenant, revocation, log, seq });
+                }
                 Item::Change { .. } => {}
             }
         }
@@ -531,7 +554,7 @@ fn row<'a>(key: &[u8], value: &'a [u8]) -> Option<Row<'a>> {
     let (tenant, log, seq) = place_of(key)?;
     let previous = ChainHash(value.get(..32)?.try_into().ok()?);
     let hash = ChainHash(value.get(32..64)?.try_into().ok()?);
-    let at = if *value.get(64)? == 1 { 129 } else { 65 };
+    let at = if *value.get(64)? == 1 { 137 } else { 65 };
     let len = u32::from_be_bytes(value.get(at..at + 4)?.try_into().ok()?) as usize;
     let (body, inline) = value.get(at + 4..)?.split_at_checked(len)?;
     Some(Row { tenant, log, seq, previous, hash, body, inline })

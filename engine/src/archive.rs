@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | Bundles | tenant, log, seq | previous hash, hash, signature?, body, inline blobs |
+//! | Bundles | tenant, log, seq | previous hash, hash, (signature, check)?, body, inline blobs |
 //! | Blobs | tenant, blob, index | SHA-256 of the chunk, the chunk |
 //! | Index | tenant, document, log, seq | nothing |
 //! | Feed | tenant, position | log, seq, check |
@@ -92,12 +92,13 @@ pub enum ReadError {
 
 impl Stored {
     fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(133 + self.body.len() + self.inline.len());
+        let mut value = Vec::with_capacity(141 + self.body.len() + self.inline.len());
         value.extend_from_slice(&self.previous.0);
         value.extend_from_slice(&self.hash.0);
         value.push(u8::from(self.signature.is_some()));
         if let Some(signature) = &self.signature {
-            value.extend_from_slice(&signature.to_bytes());
+            let signature = checked(&self.hash.0, signature.to_bytes().to_vec());
+            value.extend_from_slice(&signature);
         }
         value.extend_from_slice(&(self.body.len() as u32).to_be_bytes());
         value.extend_from_slice(&self.body);
@@ -106,14 +107,18 @@ impl Stored {
     }
 
     /// Reads a row and checks it: the body against the bundle's hash, each inline blob
-    /// against its name.
+    /// against its name. The signature, which no hash covers and only its writer's key could
+    /// tell from another, has a check of its own: whoever sent a damaged one would be blamed.
     fn decode(tenant: VatNumber, log: &LogId, seq: Seq, value: &[u8]) -> Option<Self> {
         let mut rest = value;
         let previous = ChainHash(*chunk(&mut rest)?);
         let hash = ChainHash(*chunk(&mut rest)?);
         let signature = match chunk::<1>(&mut rest)? {
             [0] => None,
-            [1] => Some(Signature::from_bytes(chunk(&mut rest)?)),
+            [1] => {
+                let signature = open_checked(&hash.0, chunk::<72>(&mut rest)?)?;
+                Some(Signature::from_bytes(signature.try_into().ok()?))
+            }
             _ => return None,
         };
         let body_len = u32::from_be_bytes(*chunk(&mut rest)?) as usize;

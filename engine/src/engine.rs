@@ -86,6 +86,8 @@ struct Pending {
     from: Option<SessionId>,
     /// Whether this sets the log back to its writer's cut.
     cuts: bool,
+    /// Damaged rows that this writes again.
+    mends: Vec<Seq>,
     /// Takes back what this stores.
     undo: Batch,
 }
@@ -373,8 +375,9 @@ impl Engine {
             place = Some(entry.pending());
         }
         let commit = CommitId(self.next_commit);
-        let (position, cuts) = (space.position, false);
-        let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+        let (position, cuts, mends) = (space.position, false, Vec::new());
+        let pending =
+            Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
         self.hand_over(pending, batch);
     }
 
@@ -456,6 +459,14 @@ impl Engine {
         if changed {
             self.say_pins();
             self.cut(tenant);
+            let ids: Vec<_> = self.sessions.keys().copied().collect();
+            for id in ids {
+                let logs = self.sessions.get_mut(&id).map(|session| session.admit(tenant));
+                for log in logs.into_iter().flatten() {
+                    let after = self.pending(tenant, &log);
+                    self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+                }
+            }
         }
     }
 
@@ -467,6 +478,11 @@ impl Engine {
         }
         let alarm = ReadError::Damaged { tenant, log, seq }.to_string();
         self.effects.push_back(Effect::Alarm(Alarm::Damaged(alarm)));
+        self.fetch(tenant, log, seq);
+    }
+
+    /// Asks whoever holds it for a bundle whose row is damaged.
+    fn fetch(&mut self, tenant: VatNumber, log: LogId, seq: Seq) {
         let holders: Vec<_> = self
             .sessions
             .iter()

@@ -66,9 +66,17 @@ pub struct Session {
     early: Vec<(Due, Seq)>,
     /// What we asked for and did not get yet, and when.
     wanted: BTreeMap<(VatNumber, LogId), Time>,
+    /// Spaces whose state we asked for in full, and when.
+    unclear: BTreeMap<VatNumber, Time>,
     flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
     flight_bytes: usize,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
+    /// Logs with a bundle that came while there was no room to stage it, and those of them
+    /// that were asked for again.
+    crowded: BTreeSet<(VatNumber, LogId)>,
+    called: BTreeSet<(VatNumber, LogId)>,
+    /// Logs whose writer was unknown when a run of them came.
+    unadmitted: BTreeSet<(VatNumber, LogId)>,
 }
 
 /// What the peer holds of a space, and how far we have sent it.
@@ -77,7 +85,17 @@ struct Remote {
     held: Vector,
     sent: Vector,
     /// A bundle with a large blob was sent: nothing of its log follows until it is held.
-    waits: BTreeMap<LogId, Seq>,
+    waits: BTreeMap<LogId, (u8, Seq)>,
+}
+
+impl Remote {
+    /// Whether some of `due` may be sent now: nothing of a log follows a bundle with a large
+    /// blob until that is held, and no node's log follows such a bundle of a portal, which may
+    /// have that node's grant behind it.
+    fn may_follow(&self, due: &Due) -> bool {
+        !self.waits.contains_key(&due.log)
+            && (due.rank == 0 || self.waits.values().all(|(rank, _)| *rank > 0))
+    }
 }
 
 /// A bundle whose large blobs are still arriving: it counts only with all its blobs.
@@ -125,14 +143,19 @@ impl Session {
             unread: BTreeSet::new(),
             early: Vec::new(),
             wanted: BTreeMap::new(),
+            unclear: BTreeMap::new(),
             flight: VecDeque::new(),
             flight_bytes: 0,
             staged: BTreeMap::new(),
+            crowded: BTreeSet::new(),
+            called: BTreeSet::new(),
+            unadmitted: BTreeSet::new(),
         }
     }
 
     /// The peer said what it holds of `tenant`'s space at the start of the session.
     pub fn open_space(&mut self, tenant: VatNumber, held: Vector) {
+        self.unclear.remove(&tenant);
         let remote = self.spaces.entry(tenant).or_default();
         remote.sent = held.clone();
         remote.held = held;
@@ -153,7 +176,8 @@ impl Session {
     }
 
     /// The peer asked for a log from after `after`, whatever was sent before. Asked twice, the
-    /// answer begins where the earlier of the two wants it.
+    /// answer begins where the earlier of the two wants it. Before a node's log go the portals'
+    /// logs that the peer lacks: its writer's grant may be there.
     pub fn ask(&mut self, due: Due, after: Seq) {
         let Some(remote) = self.spaces.get_mut(&due.tenant) else {
             if self.early.len() < limits::LOGS_PER_SPACE_MAX {
@@ -172,6 +196,10 @@ impl Session {
         remote.waits.remove(&due.log);
         self.due.insert(due);
         self.asked.insert(due);
+        if due.rank > 0 {
+            let portals = self.due.iter().filter(|other| other.tenant == due.tenant);
+            self.asked.extend(portals.filter(|other| other.rank == 0));
+        }
     }
 
     /// The peer holds these durably. Returns whether that was news.
@@ -187,7 +215,7 @@ impl Session {
             if !self.asked.iter().any(|due| due.tenant == tenant && due.log == *log) {
                 remote.sent.raise(*log, *seq);
             }
-            if remote.waits.get(log).is_some_and(|wait| wait <= seq) {
+            if remote.waits.get(log).is_some_and(|(_, wait)| wait <= seq) {
                 remote.waits.remove(log);
             }
         }
@@ -216,10 +244,7 @@ impl Session {
         let pushing = self.primary || self.hedging;
         let due = *self.due.iter().find(|due| {
             (pushing || self.asked.contains(due))
-                && self
-                    .spaces
-                    .get(&due.tenant)
-                    .is_some_and(|remote| !remote.waits.contains_key(&due.log))
+                && self.spaces.get(&due.tenant).is_some_and(|remote| remote.may_follow(due))
         })?;
         self.sending = Some(due);
         let after = self.spaces[&due.tenant].sent.get(&due.log);
@@ -236,7 +261,7 @@ impl Session {
             self.flight.push_back((due.tenant, due.log, upto, bytes));
             self.flight_bytes += bytes;
             if large {
-                remote.waits.insert(due.log, upto);
+                remote.waits.insert(due.log, (due.rank, upto));
             }
         }
         if remote.sent.get(&due.log) >= tip {
@@ -269,9 +294,48 @@ impl Session {
         self.sending
     }
 
-    /// Keeps a bundle until its large blobs are here.
-    pub fn stage(&mut self, tenant: VatNumber, log: LogId, staged: Staged) {
-        self.staged.insert((tenant, log), staged);
+    /// Keeps a bundle until its large blobs are here. Returns whether there was room; if not,
+    /// its log is remembered for [`Session::call`].
+    pub fn stage(&mut self, tenant: VatNumber, log: LogId, fresh: Fresh) -> bool {
+        let at = (tenant, log);
+        let full = self.staged.len() >= limits::STAGED_PER_SESSION_MAX;
+        if full && !self.staged.contains_key(&at) {
+            self.crowded.insert(at);
+            return false;
+        }
+        self.staged.insert(at, Staged { fresh, missing: None, asked: 0 });
+        true
+    }
+
+    /// A log whose bundle found no room and finds one now, to be asked for: its sender sends
+    /// nothing further of it by itself, since it waits for that bundle to be acknowledged.
+    pub fn call(&mut self) -> Option<(VatNumber, LogId)> {
+        if self.staged.len() + self.called.len() >= limits::STAGED_PER_SESSION_MAX {
+            return None;
+        }
+        let at = self.crowded.pop_first()?;
+        self.called.insert(at);
+        Some(at)
+    }
+
+    /// Forgets every bundle that waits for chunks or for room, and names their logs.
+    pub fn unstage(&mut self) -> BTreeSet<(VatNumber, LogId)> {
+        let mut logs = std::mem::take(&mut self.crowded);
+        logs.append(&mut self.called);
+        logs.extend(std::mem::take(&mut self.staged).into_keys());
+        logs
+    }
+
+    /// A run came whose writer nobody admitted, as far as is known here.
+    pub fn unadmitted(&mut self, tenant: VatNumber, log: LogId) {
+        if self.unadmitted.len() < limits::LOGS_PER_SPACE_MAX {
+            self.unadmitted.insert((tenant, log));
+        }
+    }
+
+    /// Somebody was admitted to `tenant`'s space: the logs to ask for again.
+    pub fn admit(&mut self, tenant: VatNumber) -> Vec<LogId> {
+        self.unadmitted.extract_if(.., |(of, _)| *of == tenant).map(|(_, log)| log).collect()
     }
 
     /// The staged bundles, to find the one a chunk belongs to.
@@ -296,9 +360,15 @@ impl Session {
         self.wanted.insert((tenant, log), now);
     }
 
+    /// What the peer said in brief of a space tells us nothing: we ask for the whole.
+    pub fn unclear(&mut self, tenant: VatNumber, now: Time) {
+        self.unclear.insert(tenant, now);
+    }
+
     /// The peer sent some of a log.
     pub fn got(&mut self, tenant: VatNumber, log: LogId) {
         self.wanted.remove(&(tenant, log));
+        self.called.remove(&(tenant, log));
     }
 
     /// Whether everything sent was acknowledged, nothing is due, and what we asked for came,
@@ -306,10 +376,11 @@ impl Session {
     #[must_use]
     pub fn is_quiet(&self, now: Time) -> bool {
         let patience = Duration::from_millis(limits::WANT_MS_MAX);
-        self.wanted.values().all(|asked| now.since(*asked) >= patience)
+        self.wanted.values().chain(self.unclear.values()).all(|asked| now.since(*asked) >= patience)
             && self.flight.is_empty()
             && self.sending.is_none()
             && self.staged.is_empty()
+            && self.crowded.is_empty()
             && (self.due.is_empty() || !(self.primary || self.hedging))
     }
 
@@ -387,6 +458,44 @@ mod tests {
         assert!(session.is_quiet(Time::from_millis(limits::WANT_MS_MAX + 5)), "it has not got it");
         session.got(tenant, log);
         assert!(session.is_quiet(soon));
+    }
+
+    #[test]
+    fn a_nodes_log_waits_until_the_portals_logs_that_may_admit_it_are_held() {
+        let (mut session, portal) = session();
+        let portal = Due { log: LogId::from_bytes([2; 16]), ..portal };
+        let node = Due { rank: 1, log: LogId::from_bytes([1; 16]), ..portal };
+        session.primary = true;
+        session.offer(portal, 4);
+        session.offer(node, 40);
+        assert_eq!(session.next_run(), Some((portal, 0)));
+        session.sent(3, 100, 4, true);
+        assert_eq!(session.next_run(), None, "bundle 3 has a large file, 4 may be a grant");
+        session.held(node.tenant, &[(portal.log, 3)]);
+        assert_eq!(session.next_run(), Some((portal, 3)));
+        session.sent(4, 100, 4, false);
+        assert_eq!(session.next_run(), Some((node, 30)));
+    }
+
+    #[test]
+    fn a_want_for_a_nodes_log_brings_the_portals_logs_first() {
+        let (mut session, portal) = session();
+        let portal = Due { log: LogId::from_bytes([2; 16]), ..portal };
+        let node = Due { rank: 1, log: LogId::from_bytes([1; 16]), ..portal };
+        session.offer(portal, 4);
+        assert_eq!(session.next_run(), None, "a standby sends what it was asked for");
+        session.ask(node, 20);
+        assert_eq!(session.next_run(), Some((portal, 0)));
+    }
+
+    #[test]
+    fn a_session_is_not_quiet_while_it_waits_for_a_space_in_full() {
+        let (mut session, Due { tenant, .. }) = session();
+        let now = Time::from_millis(5);
+        session.unclear(tenant, now);
+        assert!(!session.is_quiet(now));
+        session.open_space(tenant, Vector::default());
+        assert!(session.is_quiet(now));
     }
 
     #[test]

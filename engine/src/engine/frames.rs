@@ -14,7 +14,7 @@ use crate::{
     id::{BlobHash, LogId, PeerId, Seq, VatNumber},
     limits,
     log::{Admission, Fresh, Log},
-    session::{Due, Session, SessionId, Staged},
+    session::{Due, Session, SessionId},
     store::Batch,
     vector::{Digest, Vector},
     wire::{Chunk, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
@@ -85,6 +85,7 @@ impl Engine {
         if let Err(fault) = result {
             self.end(id, Some(fault));
         }
+        self.call(id);
         self.pump(id);
     }
 
@@ -151,6 +152,7 @@ impl Engine {
             chunks.into_iter().map(|(blob, missing)| (blob, missing.into_iter().collect()));
         staged.missing = Some(missing.collect());
         self.ask_chunks(id, tenant, log);
+        self.call(id);
     }
 
     fn hello(&mut self, id: SessionId, hello: &Hello) -> Result<(), Fault> {
@@ -218,6 +220,8 @@ impl Engine {
             return Ok(());
         };
         let Some(theirs) = self.understand(state) else {
+            let now = self.now;
+            self.on(id, |session| session.unclear(tenant, now));
             self.send(id, Frame::WantSpaces(vec![state.tenant]));
             return Ok(());
         };
@@ -341,7 +345,9 @@ impl Engine {
             },
         };
         let writer = entry.origin().key.peer();
-        let role = self.role(&writer, tenant).ok_or(Fault::UnknownWriter)?;
+        let Some(role) = self.role(&writer, tenant) else {
+            return self.unadmitted(id, tenant, log);
+        };
         if self.authority.cut(&writer, tenant, &log).is_some_and(|cut| last > cut) {
             // Written after the writer's revocation: it counts nowhere, so it is not kept.
             return Ok(());
@@ -394,6 +400,7 @@ impl Engine {
         let place = self.spaces.get(&tenant).and_then(|space| space.logs.get(&log));
         if let (Some(pending), Some(log)) = (self.commits.back_mut(), place) {
             pending.place = Some(log.durable());
+            pending.mends = mends.iter().map(|bundle| bundle.seq).collect();
         }
     }
 
@@ -413,12 +420,9 @@ impl Engine {
         if !whole.is_empty() || rest.len() > 1 {
             return self.end(id, Some(Fault::Malformed));
         }
-        if let (Some(fresh), Some(session)) = (rest.pop(), self.sessions.get_mut(&id)) {
-            if session.staged_mut().len() >= limits::STAGED_PER_SESSION_MAX {
-                // An honest sender stages one a log and has few logs: it is sent again later.
-                return;
-            }
-            session.stage(tenant, log, Staged { fresh, missing: None, asked: 0 });
+        if let (Some(fresh), Some(session)) = (rest.pop(), self.sessions.get_mut(&id))
+            && session.stage(tenant, log, fresh)
+        {
             self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });
         }
     }
@@ -439,25 +443,31 @@ impl Engine {
         let tenant = chunk.tenant.0;
         self.may_hold(id, tenant)?;
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
-        let found = session.staged_mut().iter_mut().find_map(|((of, log), staged)| {
-            let blob = staged.blob(&chunk.blob).filter(|_| *of == tenant)?.clone();
-            Some((*log, blob, staged))
-        });
-        let Some((log, blob, staged)) = found else { return Ok(()) };
-        let right = blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
-            && Sha256::digest(&chunk.bytes).as_slice() == blob.chunks[chunk.index as usize];
-        if !right {
+        let digest: [u8; 32] = Sha256::digest(&chunk.bytes).into();
+        // Two bundles may wait for one file: two of a tenant's servers filed it.
+        let (mut expected, mut right, mut fresh) = (false, false, Vec::new());
+        for ((of, log), staged) in session.staged_mut() {
+            let Some(blob) = staged.blob(&chunk.blob).filter(|_| *of == tenant) else { continue };
+            expected = true;
+            let fits = blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
+                && blob.chunks[chunk.index as usize] == digest;
+            right |= fits;
+            // Unknown: asked for before this bundle came anew, and asked for again if not here.
+            let missing = staged.missing.as_mut().and_then(|all| all.get_mut(&chunk.blob));
+            if fits && missing.is_some_and(|missing| missing.remove(&chunk.index)) {
+                staged.asked = staged.asked.saturating_sub(1);
+                fresh.push(*log);
+            }
+        }
+        if expected && !right {
             return Err(Fault::BadChunk);
         }
-        // Asked for before this bundle came anew: it is asked for again if it is not here.
-        let Some(missing) = &mut staged.missing else { return Ok(()) };
-        if missing.get_mut(&chunk.blob).is_some_and(|missing| missing.remove(&chunk.index)) {
-            staged.asked = staged.asked.saturating_sub(1);
+        if let Some(log) = fresh.first() {
             let mut batch = Batch::default();
             archive::put_chunk(&mut batch, tenant, &chunk.blob, chunk.index, &chunk.bytes);
-            self.commit(tenant, log, &[], batch, None, None);
+            self.commit(tenant, *log, &[], batch, None, None);
         }
-        self.ask_chunks(id, tenant, log);
+        fresh.into_iter().for_each(|log| self.ask_chunks(id, tenant, log));
         Ok(())
     }
 
@@ -491,6 +501,20 @@ impl Engine {
         wants.into_iter().for_each(|want| self.send(id, want));
     }
 
+    /// Asks again for bundles that found no room among those that wait for their large blobs.
+    fn call(&mut self, id: SessionId) {
+        while let Some((tenant, log)) = self.sessions.get_mut(&id).and_then(Session::call) {
+            let after = self.pending(tenant, &log);
+            let holding = self.sessions.get(&id).and_then(|session| session.holding(tenant));
+            if holding.is_some_and(|held| held.get(&log) > after) {
+                self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+            } else {
+                // Another session brought it meanwhile.
+                self.on(id, |session| session.got(tenant, log));
+            }
+        }
+    }
+
     /// Whether a bundle may be taken that waited for its large blobs: another session may have
     /// brought it meanwhile, its writer may be revoked since, or known to have two pasts.
     fn still_follows(&self, tenant: VatNumber, id: &LogId, fresh: &Fresh) -> bool {
@@ -501,6 +525,21 @@ impl Engine {
                 && !log.is_forked()
                 && cut.is_none_or(|cut| fresh.seq <= cut)
         })
+    }
+
+    /// A run by somebody with no grant that we know of: the sender's fault, unless it holds
+    /// other bundles of the space that we do not, among which the grant may be. Then the run is
+    /// dropped, and asked for again once somebody is admitted.
+    fn unadmitted(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> Result<(), Fault> {
+        let held = self.sessions.get(&id).and_then(|session| session.holding(tenant));
+        let ahead = held.is_some_and(|held| {
+            held.iter().any(|(other, seq)| other != log && seq > self.pending(tenant, &other))
+        });
+        if !ahead {
+            return Err(Fault::UnknownWriter);
+        }
+        self.on(id, |session| session.unadmitted(tenant, log));
+        Ok(())
     }
 
     fn ask_again(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> Result<(), Fault> {
@@ -527,7 +566,7 @@ impl Engine {
         }
     }
 
-    fn spoiled(&self, tenant: VatNumber) -> Vec<(LogId, Seq)> {
+    pub(super) fn spoiled(&self, tenant: VatNumber) -> Vec<(LogId, Seq)> {
         self.spaces.get(&tenant).map_or_else(Vec::new, |space| {
             space.logs.iter().flat_map(|(id, log)| log.damaged().map(|seq| (*id, seq))).collect()
         })

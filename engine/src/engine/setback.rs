@@ -33,6 +33,9 @@ impl Engine {
             let space = self.spaces.get_mut(&pending.tenant);
             if let Some(log) = space.and_then(|space| space.logs.get_mut(&pending.log)) {
                 log.roll_back();
+                for seq in pending.mends {
+                    log.spoil(seq);
+                }
                 // Beyond a cut the tip stays where it is, so that a start sees what is to be done.
                 if !self.uncut.contains(&(pending.tenant, pending.log)) {
                     archive::put_tip(&mut self.undo, &log.tip());
@@ -41,8 +44,8 @@ impl Engine {
         }
         // Chunks that were on their way are gone: bundles that wait for them begin anew.
         for (id, session) in &mut self.sessions {
-            let staged = std::mem::take(session.staged_mut());
-            self.missed.extend(staged.into_keys().map(|(tenant, log)| (*id, tenant, log)));
+            self.missed
+                .extend(session.unstage().into_iter().map(|(tenant, log)| (*id, tenant, log)));
         }
         self.stuck = Some(why.to_owned());
     }
@@ -57,14 +60,22 @@ impl Engine {
         {
             let (commit, log) = (CommitId(self.next_commit), self.own.log());
             let (place, position, said, from, cuts) = (None, 0, None, None, false);
-            let undo = batch.clone();
-            let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+            let (undo, mends) = (batch.clone(), Vec::new());
+            let pending =
+                Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
             self.hand_over(pending, batch);
         }
         self.set_back();
         for (session, tenant, log) in std::mem::take(&mut self.missed) {
             let after = self.pending(tenant, &log);
             self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });
+        }
+        // What came for damaged rows meanwhile was not stored.
+        let tenants: Vec<_> = self.spaces.keys().copied().collect();
+        for tenant in tenants {
+            for (log, seq) in self.spoiled(tenant) {
+                self.fetch(tenant, log, seq);
+            }
         }
     }
 
@@ -122,7 +133,9 @@ impl Engine {
         entry.cut_back(end);
         let (commit, undo) = (CommitId(self.next_commit), Batch::default());
         let (place, position, said, from, cuts) = (None, 0, None, None, true);
-        let pending = Pending { commit, tenant, log, place, position, said, from, cuts, undo };
+        let mends = Vec::new();
+        let pending =
+            Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
         self.hand_over(pending, batch);
         self.set_back();
     }

@@ -10,6 +10,7 @@ use engine::{
     fault::Fault,
     grant::{Revocation, Role},
     id::{BlobHash, DocumentId, Kind},
+    limits,
     store::Table,
     wire::Frame,
 };
@@ -184,6 +185,49 @@ fn a_large_file_resumes_with_the_chunks_it_lacks() {
     let hash = BlobHash::of(&file);
     let back = archive::blob(&*world.peers[1].store, tenant(), &DocumentId::invoice(&hash), &hash);
     assert_eq!(back.unwrap(), Some(file));
+}
+
+/// Simulator, seed 15634268185: a restored portal that lacked more of them than a session
+/// keeps waiting dropped the others, and their sender waits for an Ack before it goes on.
+#[test]
+fn more_large_files_than_wait_at_once_all_arrive() {
+    let mut world = trio();
+    let files: Vec<Vec<u8>> = (0..2 * limits::STAGED_PER_SESSION_MAX as u32 + 3)
+        .map(|log| (0..200_000_u32).map(|n| (n % (101 + log)) as u8).collect())
+        .collect();
+    for file in &files {
+        // A writer's log each: it was restarted in between.
+        let (items, files) = invoice(&world, 2, file);
+        world.say(2, items, files);
+        world.crash(2);
+    }
+    world.late_chunks = Some((2, 0));
+    world.connect(2, 0, true);
+    world.release();
+    assert_equal(&world);
+    for file in files {
+        let hash = BlobHash::of(&file);
+        let document = DocumentId::invoice(&hash);
+        let back = archive::blob(&*world.peers[1].store, tenant(), &document, &hash).unwrap();
+        assert_eq!(back, Some(file));
+    }
+}
+
+/// Simulator, seed 125: a chunk was counted for one bundle only, and of the other's requests
+/// some were answered while the first still waited.
+#[test]
+fn one_large_file_in_two_bundles_arrives_with_both() {
+    let mut world = trio();
+    let file: Vec<u8> = (0..500_000_u32).map(|n| (n % 239) as u8).collect();
+    for _ in 0..2 {
+        let (items, files) = invoice(&world, 2, &file);
+        world.say(2, items, files);
+        world.crash(2);
+    }
+    world.late_chunks = Some((2, 0));
+    world.connect(2, 0, true);
+    world.release_interleaved();
+    assert_equal(&world);
 }
 
 #[test]

@@ -97,6 +97,8 @@ pub struct World {
     pub lost_chunks: Vec<(usize, usize)>,
     /// The wire (from, to) whose frames wait for [`World::release`].
     pub late: Option<(usize, usize)>,
+    /// The same for chunks alone.
+    pub late_chunks: Option<(usize, usize)>,
     kept: VecDeque<(usize, Input)>,
     pub bytes: u64,
 }
@@ -191,8 +193,17 @@ impl World {
     /// Delivers what was kept of the frames that were [`World::late`].
     pub fn release(&mut self) {
         self.late = None;
+        self.late_chunks = None;
         self.inputs.append(&mut self.kept);
         self.run();
+    }
+
+    /// The same, but the second half is delivered in turns with the first.
+    pub fn release_interleaved(&mut self) {
+        let second = self.kept.split_off(self.kept.len() / 2);
+        let first = std::mem::take(&mut self.kept);
+        self.kept = first.into_iter().zip(second).flat_map(|(a, b)| [a, b]).collect();
+        self.release();
     }
 
     /// Until nothing happens any more.
@@ -222,7 +233,8 @@ impl World {
             Ok(frame) => Input::Received { session, frame },
             Err(fault) => Input::Garbage { session, fault },
         };
-        let queue = if self.late == Some((at, to)) { &mut self.kept } else { &mut self.inputs };
+        let late = self.late == Some((at, to)) || chunk && self.late_chunks == Some((at, to));
+        let queue = if late { &mut self.kept } else { &mut self.inputs };
         queue.push_back((to, input));
     }
 

@@ -26,6 +26,7 @@ use std::{
 
 use engine::id::{DocumentId, VatNumber};
 use sled::{Db, Tree};
+use tokio::sync::watch;
 
 use self::folder::{Opened, guarded};
 
@@ -56,6 +57,18 @@ pub struct Change {
     pub document: DocumentId,
 }
 
+/// A document's record as it is to stand in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// The document.
+    pub document: DocumentId,
+    /// Position of the last bundle that touched it. It is that of the feed and not of the batch,
+    /// so a mirror built anew shows every change where a reader met it before.
+    pub changed_at: u64,
+    /// The record, encoded, or `None` where it has none any more.
+    pub record: Option<Vec<u8>>,
+}
+
 /// The read side. See the module's header. One handle serves any number of readers and
 /// one writer, the projector.
 pub struct Mirror {
@@ -65,6 +78,7 @@ pub struct Mirror {
     /// One batch at a time: a batch is made from what the one before left.
     writer: Mutex<()>,
     unflushed: AtomicUsize,
+    moved: watch::Sender<u64>,
 }
 
 enum State {
@@ -99,6 +113,7 @@ impl Mirror {
             state: RwLock::new(State::Open { db, trees: BTreeMap::new() }),
             writer: Mutex::default(),
             unflushed: AtomicUsize::new(0),
+            moved: watch::Sender::new(0),
         };
         Ok((mirror, rebuilt))
     }
@@ -125,8 +140,8 @@ impl Mirror {
         }
     }
 
-    /// Makes `changes` (a record, or `None` where a document has none any more) and
-    /// `position` visible together. Positions only grow.
+    /// Makes `changes` and `position` visible together. Positions only grow, and no change is
+    /// beyond the position of its batch.
     ///
     /// # Errors
     /// [`MirrorError`]
@@ -134,10 +149,11 @@ impl Mirror {
         &self,
         tenant: VatNumber,
         position: u64,
-        changes: &[(DocumentId, Option<Vec<u8>>)],
+        changes: &[Derived],
     ) -> Result<(), MirrorError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.with(tenant, |tree| tenant::apply(tree, position, changes))?;
+        self.moved.send_modify(|count| *count += 1);
         let unflushed = self.unflushed.fetch_add(changes.len(), Ordering::Relaxed) + changes.len();
         if unflushed >= FLUSH_CHANGES { self.flush() } else { Ok(()) }
     }
@@ -152,7 +168,15 @@ impl Mirror {
             trees.remove(&tenant);
         }
         let db = self.db()?;
-        self.noted(guarded(|| Ok(db.drop_tree(tree_name(tenant)).map(|_| ())?)))
+        self.noted(guarded(|| Ok(db.drop_tree(tree_name(tenant)).map(|_| ())?)))?;
+        self.moved.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Wakes whenever something changed, of whatever tenant.
+    #[must_use]
+    pub fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
     }
 
     /// Asks sled to write what it holds. Not a promise: see the module's header.

@@ -19,7 +19,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     host::HostHandle,
-    mirror::{Mirror, MirrorError},
+    mirror::{Derived, Mirror, MirrorError},
 };
 
 /// Feed rows per batch: large enough that sled's own cost is shared, small enough that a
@@ -27,9 +27,6 @@ use crate::{
 const BATCH_ROWS: usize = 256;
 /// Pause after something went wrong.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// A document, and its record encoded.
-type Derived = (DocumentId, Option<Vec<u8>>);
 
 /// Follows one tenant's feed.
 #[derive(Clone)]
@@ -130,26 +127,29 @@ impl Projector {
 
     /// The records of every document that these bundles touch.
     fn records(&self, rows: &[(u64, LogId, Seq)]) -> Result<Vec<Derived>, ReadError> {
-        let mut touched: BTreeMap<DocumentId, Vec<Vec<u8>>> = BTreeMap::new();
-        for (_, log, seq) in rows {
+        let mut touched: BTreeMap<DocumentId, (u64, Vec<Vec<u8>>)> = BTreeMap::new();
+        for (at, log, seq) in rows {
             let stored = archive::bundle(&*self.store, self.tenant, log, *seq)?;
             let damaged = ReadError::Damaged { tenant: self.tenant, log: *log, seq: *seq };
             let body = Body::decode(&stored.body).map_err(|_| damaged)?;
             for item in body.items {
                 if let Item::Change { document, change } = item {
-                    touched.entry(document).or_default().push(change);
+                    let (changed_at, changes) = touched.entry(document).or_default();
+                    *changed_at = *at;
+                    changes.push(change);
                 }
             }
         }
         let mut records = Vec::with_capacity(touched.len());
-        for (document, mut changes) in touched {
+        for (document, (changed_at, mut changes)) in touched {
             // Most documents are one change in one bundle, which is at hand.
             let alone = changes.len() == 1
                 && archive::index(&*self.store, self.tenant, &document)?.len() == 1;
             if !alone {
                 changes = archive::changes(&*self.store, self.tenant, &document)?;
             }
-            records.push((document, Some(Record::derive(document, &changes).encode())));
+            let record = Some(Record::derive(document, &changes).encode());
+            records.push(Derived { document, changed_at, record });
         }
         Ok(records)
     }

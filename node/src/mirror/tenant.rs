@@ -6,20 +6,21 @@ use engine::id::DocumentId;
 use sled::{Batch, Tree};
 
 use super::{
-    Change, Damage,
+    Change, Damage, Derived,
     row::{self, Entry, Head},
 };
 
 pub(super) fn apply(
     tree: &Tree,
     position: u64,
-    changes: &[(DocumentId, Option<Vec<u8>>)],
+    changes: &[Derived],
 ) -> Result<(), Damage> {
     let mut head = head(tree)?;
     let mut batch = Batch::default();
     // A document named twice counts once, as it was named last.
-    let latest: BTreeMap<_, _> = changes.iter().map(|(id, record)| (*id, record)).collect();
-    for (document, record) in latest {
+    let latest: BTreeMap<_, _> = changes.iter().map(|change| (change.document, change)).collect();
+    for (document, Derived { changed_at, record, .. }) in latest {
+        let changed_at = (*changed_at).min(position);
         let key = row::record_key(document);
         if let Some(before) = tree.get(key)? {
             let before = Entry::open(&key, &before)?;
@@ -27,8 +28,8 @@ pub(super) fn apply(
             head.records -= u64::from(before.record.is_some()).min(head.records);
         }
         head.records += u64::from(record.is_some());
-        batch.insert(&key[..], Entry { position, record: record.as_deref() }.seal(&key));
-        let key = row::change_key(position, document);
+        batch.insert(&key[..], Entry { position: changed_at, record: record.as_deref() }.seal(&key));
+        let key = row::change_key(changed_at, document);
         batch.insert(&key[..], row::seal(&key, &[]));
     }
     head.position = head.position.max(position);

@@ -27,10 +27,25 @@ fn open(dir: &Path) -> Mirror {
     mirror
 }
 
+/// Every document changed where the batch ends.
+fn apply(
+    mirror: &Mirror,
+    tenant: VatNumber,
+    position: u64,
+    changes: &[(DocumentId, Option<Vec<u8>>)],
+) -> Result<(), MirrorError> {
+    let derived = |(document, record): &(DocumentId, Option<Vec<u8>>)| Derived {
+        document: *document,
+        changed_at: position,
+        record: record.clone(),
+    };
+    mirror.apply(tenant, position, &changes.iter().map(derived).collect::<Vec<_>>())
+}
+
 fn fill(mirror: &Mirror, records: u32) {
     for n in 0..records {
         let record = format!("record {n} ").repeat(20).into_bytes();
-        mirror.apply(tenant(0), u64::from(n) + 1, &[(invoice(n), Some(record))]).unwrap();
+        apply(mirror, tenant(0), u64::from(n) + 1, &[(invoice(n), Some(record))]).unwrap();
     }
     mirror.flush().unwrap();
 }
@@ -41,8 +56,8 @@ fn records_and_position_are_there_together_and_survive_reopening() {
     let dir = home.path().join("mirror");
     let mirror = open(&dir);
     assert_eq!(mirror.position(tenant(0)), Ok(0));
-    mirror.apply(tenant(0), 7, &[(invoice(1), Some(b"one".to_vec()))]).unwrap();
-    mirror.apply(tenant(1), 3, &[(invoice(1), Some(b"other".to_vec()))]).unwrap();
+    apply(&mirror, tenant(0), 7, &[(invoice(1), Some(b"one".to_vec()))]).unwrap();
+    apply(&mirror, tenant(1), 3, &[(invoice(1), Some(b"other".to_vec()))]).unwrap();
     drop(mirror);
     let mirror = open(&dir);
     assert_eq!(mirror.position(tenant(0)), Ok(7));
@@ -62,8 +77,8 @@ fn a_scan_pages_through_one_kind_in_the_order_of_ids() {
         .flat_map(|n| [invoice(n), document(Kind::Outcome, n)])
         .map(|id| (id, Some(id.as_bytes().to_vec())))
         .collect();
-    mirror.apply(tenant(0), 1, &changes).unwrap();
-    mirror.apply(tenant(0), 2, &[(invoice(1), None)]).unwrap();
+    apply(&mirror, tenant(0), 1, &changes).unwrap();
+    apply(&mirror, tenant(0), 2, &[(invoice(1), None)]).unwrap();
     let kind = [Kind::Invoice as u8];
     let page = mirror.scan(tenant(0), &kind, None, 2).unwrap();
     assert_eq!(page.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [invoice(0), invoice(2)]);
@@ -74,13 +89,33 @@ fn a_scan_pages_through_one_kind_in_the_order_of_ids() {
 }
 
 #[test]
+fn however_a_rebuild_cuts_its_batches_a_change_stands_where_it_stood() {
+    let home = tempfile::tempdir().unwrap();
+    let mirror = open(&home.path().join("mirror"));
+    let derived = |n, changed_at| Derived {
+        document: invoice(n),
+        changed_at,
+        record: Some(vec![1]),
+    };
+    let rows: Vec<_> = (1..=6).map(|n| derived(n, u64::from(n) * 10)).collect();
+    let places = || mirror.changes_after(tenant(0), 0, 99).unwrap();
+    mirror.apply(tenant(0), 30, &rows[..3]).unwrap();
+    mirror.apply(tenant(0), 60, &rows[3..]).unwrap();
+    let before = places();
+    assert_eq!(before.iter().map(|c| c.position).collect::<Vec<_>>(), [10, 20, 30, 40, 50, 60]);
+    mirror.renew().unwrap();
+    mirror.apply(tenant(0), 60, &rows).unwrap();
+    assert_eq!(places(), before);
+}
+
+#[test]
 fn a_reader_meets_each_document_once_at_its_last_change() {
     let home = tempfile::tempdir().unwrap();
     let mirror = open(&home.path().join("mirror"));
     let some = || Some(b"r".to_vec());
-    mirror.apply(tenant(0), 1, &[(invoice(1), some()), (invoice(2), some())]).unwrap();
-    mirror.apply(tenant(0), 2, &[(invoice(3), some())]).unwrap();
-    mirror.apply(tenant(0), 5, &[(invoice(1), some()), (invoice(1), None)]).unwrap();
+    apply(&mirror, tenant(0), 1, &[(invoice(1), some()), (invoice(2), some())]).unwrap();
+    apply(&mirror, tenant(0), 2, &[(invoice(3), some())]).unwrap();
+    apply(&mirror, tenant(0), 5, &[(invoice(1), some()), (invoice(1), None)]).unwrap();
     let changes = |after, limit| {
         let changes = mirror.changes_after(tenant(0), after, limit).unwrap();
         changes.into_iter().map(|c| (c.position, c.document)).collect::<Vec<_>>()
@@ -93,7 +128,7 @@ fn a_reader_meets_each_document_once_at_its_last_change() {
     assert_eq!(mirror.get(tenant(0), invoice(1)), Ok(None));
     assert_eq!(mirror.count(tenant(0)), Ok(2));
     // A position is never cut in two, or a reader would miss its other half.
-    mirror.apply(tenant(0), 6, &[(invoice(7), some()), (invoice(8), some())]).unwrap();
+    apply(&mirror, tenant(0), 6, &[(invoice(7), some()), (invoice(8), some())]).unwrap();
     assert_eq!(changes(5, 1), [(6, invoice(7)), (6, invoice(8))]);
     mirror.check(tenant(0)).unwrap();
 }

@@ -32,6 +32,40 @@ pub struct NodeConfig {
     /// The customers served.
     #[serde(default, rename = "tenant", deserialize_with = "tenants")]
     pub tenants: Vec<TenantConfig>,
+    /// HTTP for the ERP; none is served without it.
+    #[serde(default)]
+    pub api: Option<ApiConfig>,
+}
+
+impl NodeConfig {
+    /// The P.IVA a command is about: the one `given`, or the only one there is.
+    ///
+    /// # Errors
+    /// A sentence that says which is missing.
+    pub fn tenant(&self, given: Option<VatNumber>) -> Result<VatNumber, String> {
+        let mut served = self.tenants.iter().map(|tenant| tenant.vat);
+        match (given, served.next(), served.next()) {
+            (None, Some(only), None) => Ok(only),
+            (None, ..) => Err("say which P.IVA is meant: --vat".to_owned()),
+            (Some(vat), ..) if self.tenants.iter().any(|tenant| tenant.vat == vat) => Ok(vat),
+            (Some(vat), ..) => Err(format!("this node does not serve P.IVA {vat}")),
+        }
+    }
+}
+
+/// HTTP for the ERP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Where it listens. Beyond loopback it is always TLS.
+    pub listen: Vec<SocketAddr>,
+    /// TLS on loopback too.
+    #[serde(default)]
+    pub tls: bool,
+    /// Another certificate than that of the first P.IVA.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
 }
 
 /// One uplink.

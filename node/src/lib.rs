@@ -4,20 +4,26 @@
 //! durable store. Nothing here decides who may do what or what is sent: that is the engine's.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod committer;
 pub mod config;
 pub mod control;
 pub mod desk;
+pub mod door;
+pub mod feed;
 pub mod host;
 pub mod intake;
 pub mod mirror;
+pub mod moment;
 pub mod originals;
 pub mod private;
 pub mod projector;
 pub mod reason;
+pub mod register;
 pub mod service;
 pub mod spool;
 pub mod status;
+pub mod token;
 pub mod transport;
 pub mod truth;
 pub mod user;

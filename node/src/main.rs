@@ -11,6 +11,7 @@ use node::{
     control, desk, originals,
     service::{self, Ask},
     status::{TenantStatus, to_text},
+    token::{self, TokenCommand},
     user::command::{self as user_command, UserCommand},
 };
 
@@ -65,6 +66,11 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Says which programs may use the API, by bearer tokens.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Judges FatturaPA files and SdI messages as the SdI would.
     Check(desk::Check),
     /// Shows an invoice as a person reads it.
@@ -89,6 +95,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::User { command } => user_command::run(&command),
+        Command::Token { command } => token::run(&command),
         Command::Check(args) => desk::check(&args),
         Command::Show(args) => desk::show(&args),
     }

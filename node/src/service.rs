@@ -1,6 +1,7 @@
 //! A node at work: for each P.IVA a store, a host and a spool, and one door for questions.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::PathBuf,
@@ -8,6 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use axum::Router;
 use engine::{
     grant::Role,
     id::{PeerId, VatNumber},
@@ -18,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::{
+    api::space::{Space, SpaceParts},
     config::{NodeConfig, TenantConfig},
     control::{self, Question},
+    door,
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
     mirror::{Mirror, MirrorError, MirrorOptions},
     originals, private,
@@ -53,6 +57,7 @@ struct Served {
     spool: PathBuf,
     troubles: Troubles,
     not_after: u64,
+    identity: Identity,
 }
 
 /// Why a service does not start.
@@ -83,6 +88,9 @@ pub enum ServiceError {
     /// The host.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The users of the LAN.
+    #[error("{0}")]
+    Users(String),
     /// A folder or socket.
     #[error("cannot use {what}: {error}")]
     Io {
@@ -100,7 +108,11 @@ impl ServiceError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Nothing(_) | Self::Identity(_) | Self::OtherTenant { .. } => 3,
-            Self::Store(_) | Self::Mirror(_) | Self::Start(_) | Self::Io { .. } => 4,
+            Self::Store(_)
+            | Self::Mirror(_)
+            | Self::Start(_)
+            | Self::Users(_)
+            | Self::Io { .. } => 4,
         }
     }
 }
@@ -133,6 +145,15 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
         tasks.spawn(spool.run());
         served.push(one);
     }
+    let names: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
+    let spaces: BTreeMap<_, _> =
+        served.iter().map(|one| (one.vat, Arc::new(one.space(&mirror, &names)))).collect();
+    let _doors = match (&config.api, served.first()) {
+        (Some(api), Some(first)) => {
+            door::open(api, &config.data, spaces.clone(), &first.identity, Router::new()).await?
+        }
+        _ => Vec::new(),
+    };
     let data = config.data.display().to_string();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(tenants = served.len(), "node is at work");
@@ -141,6 +162,19 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
         () = stopped() => tracing::info!("node stops"),
     }
     Ok(())
+}
+
+impl Served {
+    fn space(&self, mirror: &Arc<Mirror>, portals: &[(String, PeerId)]) -> Space {
+        Space::new(SpaceParts {
+            tenant: self.vat,
+            host: self.host.clone(),
+            store: Arc::clone(&self.store),
+            mirror: Arc::clone(mirror),
+            portals: portals.to_vec(),
+            is_source: false,
+        })
+    }
 }
 
 fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), ServiceError> {
@@ -180,6 +214,7 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
         spool: tenant.spool.clone(),
         troubles: spool.troubles(),
         not_after: identity.not_after(),
+        identity,
     };
     Ok((served, spool))
 }

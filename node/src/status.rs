@@ -167,6 +167,19 @@ pub fn tenant_status(
     }
 }
 
+/// When, in seconds since 1970, what is held of `vat` was last known to be all that a portal
+/// holds: `now` while a session is open and nothing is to be fetched over it.
+#[must_use]
+pub fn as_of(view: &View, vat: VatNumber, now: u64) -> Option<u64> {
+    let ours = view.spaces.get(&vat).cloned().unwrap_or_default();
+    let is_equal =
+        |peer| view.known.get(&(peer, vat)).is_some_and(|held| held.ahead_of(&ours) == 0);
+    if view.sessions.iter().any(|session| session.greeted && is_equal(session.peer)) {
+        return Some(now);
+    }
+    view.in_sync.values().max().copied()
+}
+
 /// Every way to a portal, from a host's view.
 #[must_use]
 pub fn routes(view: &View, portals: &[(String, PeerId)]) -> Vec<RouteStatus> {

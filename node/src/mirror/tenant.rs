@@ -10,11 +10,7 @@ use super::{
     row::{self, Entry, Head},
 };
 
-pub(super) fn apply(
-    tree: &Tree,
-    position: u64,
-    changes: &[Derived],
-) -> Result<(), Damage> {
+pub(super) fn apply(tree: &Tree, position: u64, changes: &[Derived]) -> Result<(), Damage> {
     let mut head = head(tree)?;
     let mut batch = Batch::default();
     // A document named twice counts once, as it was named last.
@@ -28,7 +24,8 @@ pub(super) fn apply(
             head.records -= u64::from(before.record.is_some()).min(head.records);
         }
         head.records += u64::from(record.is_some());
-        batch.insert(&key[..], Entry { position: changed_at, record: record.as_deref() }.seal(&key));
+        batch
+            .insert(&key[..], Entry { position: changed_at, record: record.as_deref() }.seal(&key));
         let key = row::change_key(changed_at, document);
         batch.insert(&key[..], row::seal(&key, &[]));
     }

@@ -92,11 +92,8 @@ fn a_scan_pages_through_one_kind_in_the_order_of_ids() {
 fn however_a_rebuild_cuts_its_batches_a_change_stands_where_it_stood() {
     let home = tempfile::tempdir().unwrap();
     let mirror = open(&home.path().join("mirror"));
-    let derived = |n, changed_at| Derived {
-        document: invoice(n),
-        changed_at,
-        record: Some(vec![1]),
-    };
+    let derived =
+        |n, changed_at| Derived { document: invoice(n), changed_at, record: Some(vec![1]) };
     let rows: Vec<_> = (1..=6).map(|n| derived(n, u64::from(n) * 10)).collect();
     let places = || mirror.changes_after(tenant(0), 0, 99).unwrap();
     mirror.apply(tenant(0), 30, &rows[..3]).unwrap();

@@ -30,7 +30,7 @@ pub mod quic;
 mod quic_lanes;
 pub mod tcp;
 mod tcp_lanes;
-mod tls;
+pub mod tls;
 
 pub use connection::{
     Connection, ConnectionError, FrameReceiver, FrameSender, Handle, Stats, Transport,

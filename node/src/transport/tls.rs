@@ -79,6 +79,20 @@ pub(super) fn client(
     Ok(config)
 }
 
+/// How we answer browsers and ERPs on the LAN: without a certificate of theirs, and in TLS 1.2
+/// too, since older .NET has nothing newer.
+///
+/// # Errors
+/// What rustls says.
+pub fn https(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(identity.certified());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// [`SERVER_NAME`] as rustls takes it.
 pub(super) fn server_name() -> ServerName<'static> {
     ServerName::try_from(SERVER_NAME).expect("a lowercase word is a DNS name")

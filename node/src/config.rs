@@ -35,6 +35,9 @@ pub struct NodeConfig {
     /// HTTP for the ERP; none is served without it.
     #[serde(default)]
     pub api: Option<ApiConfig>,
+    /// ERPs to be called when something changes.
+    #[serde(default, rename = "webhook")]
+    pub webhooks: Vec<WebhookConfig>,
 }
 
 impl NodeConfig {
@@ -104,6 +107,26 @@ pub struct TenantConfig {
     pub spool: PathBuf,
 }
 
+/// An ERP to be called when something changes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// The P.IVA; may be left out where the node serves one only.
+    pub vat: Option<VatNumber>,
+    /// Where to call.
+    pub url: String,
+    /// A file with the secret both sides know, in base64.
+    pub secret_file: PathBuf,
+    /// The key of the server, for https: as `curl --pinnedpubkey` has it, in hexadecimal.
+    #[serde(default, deserialize_with = "optional_pin")]
+    pub pin: Option<PeerId>,
+    /// Or the authorities that sign its certificate, in PEM.
+    pub authorities: Option<PathBuf>,
+    /// Tell everything there is, and not only what comes from now on.
+    #[serde(default)]
+    pub from_beginning: bool,
+}
+
 /// When to connect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
@@ -153,6 +176,10 @@ fn parse_sync(text: &str) -> Option<Sync> {
 
 fn pin<'de, D: Deserializer<'de>>(from: D) -> Result<PeerId, D::Error> {
     PeerId::parse_hex(&String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+fn optional_pin<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PeerId>, D::Error> {
+    pin(from).map(Some)
 }
 
 fn portals<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PortalConfig>, D::Error> {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod client;
 pub mod committer;
 pub mod config;
 pub mod control;
@@ -12,6 +13,7 @@ pub mod desk;
 pub mod door;
 pub mod feed;
 pub mod host;
+pub mod http;
 pub mod intake;
 pub mod mirror;
 pub mod moment;
@@ -27,6 +29,7 @@ pub mod token;
 pub mod transport;
 pub mod truth;
 pub mod user;
+pub mod webhook;
 
 /// Starts logging to standard error: what `RUST_LOG` says, or what a person should see.
 pub fn logs() {

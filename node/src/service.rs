@@ -32,6 +32,7 @@ use crate::{
     status::{TenantStatus, routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
     truth::{Truth, TruthOptions},
+    webhook::{PAUSES, Told, Webhook, WebhookError},
 };
 
 /// What a node can be asked.
@@ -85,6 +86,9 @@ pub enum ServiceError {
     /// The mirror.
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    /// A webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// The host.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -107,7 +111,7 @@ impl ServiceError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing(_) | Self::Identity(_) | Self::OtherTenant { .. } => 3,
+            Self::Nothing(_) | Self::Identity(_) | Self::Webhook(_) | Self::OtherTenant { .. } => 3,
             Self::Store(_)
             | Self::Mirror(_)
             | Self::Start(_)
@@ -154,11 +158,22 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
         }
         _ => Vec::new(),
     };
+    let mut hooks = Vec::new();
+    for hook in &config.webhooks {
+        let named = |why| WebhookError::Config { url: hook.url.clone(), why };
+        let vat = config.tenant(hook.vat).map_err(named)?;
+        if let Some(space) = spaces.get(&vat) {
+            let dir = config.data.join(vat.to_string());
+            let hook = Webhook::open(hook, Arc::clone(space), &dir, &PAUSES)?;
+            hooks.push((vat, hook.told()));
+            tasks.spawn(hook.run());
+        }
+    }
     let data = config.data.display().to_string();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(tenants = served.len(), "node is at work");
     tokio::select! {
-        () = answer(config, &served, &mirror, questions) => {}
+        () = answer(config, &served, &mirror, &hooks, questions) => {}
         () = stopped() => tracing::info!("node stops"),
     }
     Ok(())
@@ -240,6 +255,7 @@ async fn answer(
     config: &NodeConfig,
     served: &[Served],
     mirror: &Mirror,
+    hooks: &[(VatNumber, Told)],
     mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
 ) {
     let portals: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
@@ -267,6 +283,8 @@ async fn answer(
             let feed = one.host.fresh().borrow().get(&one.vat).copied().unwrap_or(0);
             status.spool = one.troubles.sentences();
             status.routes = routes(&view, &portals);
+            let ours = hooks.iter().filter(|(vat, _)| *vat == one.vat);
+            status.webhooks = ours.map(|(_, told)| told.status()).collect();
             status.records = mirror.count(one.vat).ok();
             status.mirror_behind = feed.saturating_sub(mirror.position(one.vat).unwrap_or(0));
             tenants.push(status);

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     host::{PathState, View},
+    moment::now_ms,
     transport::Transport,
+    webhook::WebhookStatus,
 };
 
 /// One tenant as the service sees it.
@@ -49,6 +51,12 @@ pub struct TenantStatus {
     pub storage: Option<String>,
     /// What keeps files in the spool folders from being taken or delivered.
     pub spool: Vec<String>,
+    /// ERPs that are called when something changes.
+    #[serde(default)]
+    pub webhooks: Vec<WebhookStatus>,
+    /// When what is here was last known to be all that a portal holds, in seconds since 1970.
+    #[serde(default)]
+    pub as_of: Option<u64>,
     /// What a person should know.
     pub alarms: Vec<String>,
 }
@@ -163,6 +171,8 @@ pub fn tenant_status(
         routes: Vec::new(),
         storage: view.stuck.clone(),
         spool: Vec::new(),
+        webhooks: Vec::new(),
+        as_of: as_of(view, vat, now_ms() / 1000),
         alarms: view.alarms.iter().map(ToString::to_string).collect(),
     }
 }
@@ -237,10 +247,11 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
     for tenant in tenants {
         let TenantStatus { vat, bundles, queued, in_out, certificate_days_left, .. } = tenant;
         let TenantStatus { sent_bytes, received_bytes, .. } = tenant;
+        let as_of = tenant.as_of.map_or_else(|| "never".to_owned(), ago);
         let _ = writeln!(
             text,
             "P.IVA {vat}: {bundles} bundles here, {queued} only here, {in_out} files in out/, \
-             certificate ends in {certificate_days_left} days"
+             certificate ends in {certificate_days_left} days, as of {as_of}"
         );
         if let Some(why) = &tenant.storage {
             let _ = writeln!(text, "  STORAGE {why}");
@@ -261,6 +272,12 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
         write_routes(&mut text, &tenant.routes);
         for why in &tenant.spool {
             let _ = writeln!(text, "  FILES {why}");
+        }
+        for WebhookStatus { url, delivered, failures, last_error, .. } in &tenant.webhooks {
+            let why = last_error
+                .as_deref()
+                .map_or_else(String::new, |why| format!(", {failures} failures in a row: {why}"));
+            let _ = writeln!(text, "  webhook {url}: {delivered} deliveries taken{why}");
         }
         for session in &tenant.sessions {
             let role = if session.primary { "primary" } else { "standby" };

@@ -5,11 +5,12 @@
 
 use std::sync::{Arc, OnceLock};
 
+use engine::id::PeerId;
 use rustls::{
-    ClientConfig, ServerConfig, SupportedCipherSuite,
-    client::Resumption,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, SupportedCipherSuite,
+    client::{Resumption, WantsClientCert},
     crypto::{CryptoProvider, ring},
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     server::NoServerSessionStorage,
     version::TLS13,
 };
@@ -91,6 +92,53 @@ pub fn https(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
         .with_cert_resolver(identity.certified());
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// How we dial an HTTPS server of this one key, showing `identity` if there is one.
+///
+/// # Errors
+/// What rustls says.
+pub fn https_pinned(
+    pin: PeerId,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let pins = PinSet::new([(pin, None)].into());
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(PinRule::new(&pins, Some(pin)));
+    Ok(with_client(config, identity))
+}
+
+/// How we dial an HTTPS server whose certificate one of `authorities` signed.
+///
+/// # Errors
+/// What rustls says; also where an authority is no certificate.
+pub fn https_signed(
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    Ok(with_client(config, identity))
+}
+
+fn with_client(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&Identity>,
+) -> ClientConfig {
+    let mut config = match identity {
+        Some(identity) => config.with_client_cert_resolver(identity.certified()),
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    config
 }
 
 /// [`SERVER_NAME`] as rustls takes it.

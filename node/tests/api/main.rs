@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod changes;
+mod client;
+mod hooks;
 mod office;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -88,6 +88,8 @@ struct Pending {
     cuts: bool,
     /// Damaged rows that this writes again.
     mends: Vec<Seq>,
+    /// Statements of ours that count once they are durable.
+    says: Vec<Item>,
     /// Takes back what this stores.
     undo: Batch,
 }
@@ -330,7 +332,8 @@ impl Engine {
                 archive::put_chunk(&mut batch, tenant, &blob.hash, index as u32, chunk);
             }
         }
-        self.learn(tenant, &body);
+        let statement = |item: &&Item| !matches!(item, Item::Change { .. });
+        let says = body.items.iter().filter(statement).cloned().collect();
         let own = self.own.clone();
         let space = self.spaces.entry(tenant).or_default();
         let entry = space.logs.entry(log).or_insert_with(|| Log::new(tenant, own));
@@ -339,6 +342,9 @@ impl Engine {
         log::sign(&mut stored, &signature);
         let fresh = Fresh { seq, stored, body };
         self.commit(tenant, log, &[fresh], batch, Some(ticket), None);
+        if let Some(pending) = self.commits.back_mut() {
+            pending.says = says;
+        }
         Ok(())
     }
 
@@ -376,8 +382,9 @@ impl Engine {
         }
         let commit = CommitId(self.next_commit);
         let (position, cuts, mends) = (space.position, false, Vec::new());
+        let says = Vec::new();
         let pending =
-            Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
+            Pending { commit, tenant, log, place, position, said, from, cuts, mends, says, undo };
         self.hand_over(pending, batch);
     }
 
@@ -388,10 +395,14 @@ impl Engine {
     }
 
     fn committed(&mut self, commit: CommitId) {
+        let mut passed = Vec::new();
         while self.commits.front().is_some_and(|pending| pending.commit <= commit) {
-            let Some(pending) = self.commits.pop_front() else { break };
-            self.durable(&pending);
+            passed.extend(self.commits.pop_front());
         }
+        // A barrier makes all of them durable at once: whoever is revoked in the last is told
+        // nothing of the first.
+        passed.iter().for_each(|pending| self.learn(pending.tenant, &pending.says));
+        passed.iter().for_each(|pending| self.durable(pending));
         self.set_back();
     }
 
@@ -400,6 +411,7 @@ impl Engine {
         let Pending { tenant, log, position, said, from, cuts, .. } = *pending;
         if cuts {
             self.effects.push_back(Effect::Rebuild { tenant });
+            self.regain(tenant, log);
         }
         let Some(place) = pending.place else { return };
         let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) else {
@@ -451,9 +463,9 @@ impl Engine {
         }
     }
 
-    fn learn(&mut self, tenant: VatNumber, body: &Body) {
+    fn learn(&mut self, tenant: VatNumber, items: &[Item]) {
         let mut changed = false;
-        for item in &body.items {
+        for item in items {
             changed |= self.authority.learn(tenant, item);
         }
         if changed {

@@ -60,8 +60,9 @@ pub struct Session {
     /// The peer asked for the log that is being sent, from after this bundle: what is on its
     /// way was chosen before that, so the answer comes after it.
     again: Option<Seq>,
-    /// Asked for, and damaged here: answered when the log is offered again.
-    unread: BTreeSet<Due>,
+    /// Asked for, and damaged here: answered, from after this bundle, when the log is offered
+    /// again.
+    unread: BTreeMap<Due, Seq>,
     /// Asked for before the peer's brief state of its space was understood.
     early: Vec<(Due, Seq)>,
     /// What we asked for and did not get yet, and when.
@@ -140,7 +141,7 @@ impl Session {
             asked: BTreeSet::new(),
             sending: None,
             again: None,
-            unread: BTreeSet::new(),
+            unread: BTreeMap::new(),
             early: Vec::new(),
             wanted: BTreeMap::new(),
             unclear: BTreeMap::new(),
@@ -166,9 +167,8 @@ impl Session {
 
     /// Our log moved to `seq`, or the session opened and it is there.
     pub fn offer(&mut self, due: Due, seq: Seq) {
-        if self.unread.remove(&due) {
-            self.due.insert(due);
-            self.asked.insert(due);
+        if let Some(after) = self.unread.remove(&due) {
+            self.ask(due, after);
         }
         if self.spaces.get(&due.tenant).is_some_and(|remote| remote.sent.get(&due.log) < seq) {
             self.due.insert(due);
@@ -271,10 +271,29 @@ impl Session {
         self.answer_again(due);
     }
 
+    /// Our copy of a log was set back to `end`: the peer takes no more than that of it from us
+    /// as held, and may hold another past beyond it.
+    pub fn cut_back(&mut self, tenant: VatNumber, log: LogId, end: Seq) {
+        let Some(remote) = self.spaces.get_mut(&tenant) else { return };
+        remote.held.lower(log, end);
+        remote.sent.lower(log, end);
+        remote.waits.remove(&log);
+        let freed = &mut self.flight_bytes;
+        self.flight.retain(|(of, sent, _, bytes)| {
+            let open = (*of, *sent) != (tenant, log);
+            if !open {
+                *freed -= bytes;
+            }
+            open
+        });
+    }
+
     /// What [`Session::next_run`] chose is damaged in the store.
     pub fn unread(&mut self) {
         if let Some(due) = self.sending.filter(|due| self.asked.contains(due)) {
-            self.unread.insert(due);
+            let after = self.spaces.get(&due.tenant).map_or(0, |remote| remote.sent.get(&due.log));
+            let from = self.unread.entry(due).or_insert(after);
+            *from = after.min(*from);
         }
         self.unsent();
     }
@@ -486,6 +505,19 @@ mod tests {
         assert_eq!(session.next_run(), None, "a standby sends what it was asked for");
         session.ask(node, 20);
         assert_eq!(session.next_run(), Some((portal, 0)));
+    }
+
+    #[test]
+    fn a_want_for_what_is_damaged_here_is_not_forgotten_over_a_later_one() {
+        let (mut session, due) = session();
+        session.ask(due, 4);
+        assert_eq!(session.next_run(), Some((due, 4)));
+        session.ask(due, 20);
+        session.unread();
+        assert_eq!(session.next_run(), Some((due, 20)));
+        session.sent(30, 100, 30, false);
+        session.offer(due, 30);
+        assert_eq!(session.next_run(), Some((due, 4)));
     }
 
     #[test]

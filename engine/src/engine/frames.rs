@@ -429,7 +429,7 @@ impl Engine {
 
     fn accept(&mut self, from: Option<SessionId>, tenant: VatNumber, log: LogId, fresh: &[Fresh]) {
         for bundle in fresh {
-            self.learn(tenant, &bundle.body);
+            self.learn(tenant, &bundle.body.items);
         }
         if let Some(entry) = self.spaces.get_mut(&tenant).and_then(|s| s.logs.get_mut(&log)) {
             for bundle in fresh {

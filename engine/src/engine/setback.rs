@@ -60,9 +60,20 @@ impl Engine {
         {
             let (commit, log) = (CommitId(self.next_commit), self.own.log());
             let (place, position, said, from, cuts) = (None, 0, None, None, false);
-            let (undo, mends) = (batch.clone(), Vec::new());
-            let pending =
-                Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
+            let (undo, mends, says) = (batch.clone(), Vec::new(), Vec::new());
+            let pending = Pending {
+                commit,
+                tenant,
+                log,
+                place,
+                position,
+                said,
+                from,
+                cuts,
+                mends,
+                says,
+                undo,
+            };
             self.hand_over(pending, batch);
         }
         self.set_back();
@@ -131,13 +142,28 @@ impl Engine {
         // After a failed barrier the log stands at the cut already, and its rows do not.
         let Some(entry) = entry.filter(|entry| entry.pending().0 >= end.0) else { return };
         entry.cut_back(end);
+        self.sessions.values_mut().for_each(|session| session.cut_back(tenant, log, end.0));
         let (commit, undo) = (CommitId(self.next_commit), Batch::default());
         let (place, position, said, from, cuts) = (None, 0, None, None, true);
-        let mends = Vec::new();
+        let (mends, says) = (Vec::new(), Vec::new());
         let pending =
-            Pending { commit, tenant, log, place, position, said, from, cuts, mends, undo };
+            Pending { commit, tenant, log, place, position, said, from, cuts, mends, says, undo };
         self.hand_over(pending, batch);
         self.set_back();
+    }
+
+    /// A log was set back to the last signature before its cut: asks for what is between.
+    pub(super) fn regain(&mut self, tenant: VatNumber, log: LogId) {
+        let entry = self.spaces.get(&tenant).and_then(|space| space.logs.get(&log));
+        let Some(entry) = entry else { return };
+        let (writer, after) = (entry.origin().key.peer(), entry.durable().0);
+        if self.authority.cut(&writer, tenant, &log).is_some_and(|cut| after < cut) {
+            let carriers = self.sessions.iter().filter(|(_, session)| session.carries(tenant));
+            let carriers: Vec<_> = carriers.map(|(id, _)| *id).collect();
+            for session in carriers {
+                self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });
+            }
+        }
     }
 
     fn is_on_its_way(&self, tenant: VatNumber, log: &LogId) -> bool {

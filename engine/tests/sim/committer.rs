@@ -139,7 +139,10 @@ impl World {
                 self.oracle.committed(n);
                 Input::Committed { commit }
             }
-            Report::Failed(error) => Input::CommitFailed { error },
+            Report::Failed(error) => {
+                self.oracle.commit_failed(n);
+                Input::CommitFailed { error }
+            }
             Report::Ready => Input::StoreReady,
         };
         self.feed(n, input);

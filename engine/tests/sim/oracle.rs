@@ -36,6 +36,7 @@ pub struct Revoked {
     pub revocation: Revocation,
     log: LogId,
     seq: Seq,
+    hash: ChainHash,
 }
 
 /// What one host has in its store, and what it told others.
@@ -144,6 +145,11 @@ impl Oracle {
         }
     }
 
+    /// What a host handed over did not become durable.
+    pub fn commit_failed(&mut self, n: usize) {
+        self.ledgers.entry(n).or_default().coming.clear();
+    }
+
     /// Where the revocations ever said cut a log.
     pub fn cut(&self, tenant: VatNumber, log: &LogId) -> Option<Seq> {
         let writer = self.said.get(&(tenant, *log))?.writer?;
@@ -162,7 +168,7 @@ impl Oracle {
         self.revocations.retain(|said| {
             ledgers.values().any(|ledger| {
                 let held = ledger.held.get(&(said.tenant, said.log));
-                held.is_some_and(|held| held.len() as Seq >= said.seq)
+                held.is_some_and(|held| held.get(said.seq as usize - 1) == Some(&said.hash))
             })
         });
     }
@@ -363,8 +369,8 @@ impl Oracle {
                     self.grants.insert((PeerId::of_spki(&grant.spki), row.tenant));
                 }
                 Item::Revocation(revocation) => {
-                    let (tenant, log, seq) = (row.tenant, row.log, row.seq);
-                    self.revocations.push(Revoked { tenant, revocation, log, seq });
+                    let Row { tenant, log, seq, hash, .. } = *row;
+                    self.revocations.push(Revoked { tenant, revocation, log, seq, hash });
                 }
                 Item::Change { .. } => {}
             }

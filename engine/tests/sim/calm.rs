@@ -52,11 +52,15 @@ impl World {
             }
             self.settle(n);
         }
-        // Whoever runs the portals admits a node again whose grant nobody has any more.
+        self.oracle.forget_lost_revocations();
+        for n in 2..self.hosts.len() {
+            self.hosts[n].revoked &= self.is_revoked(n);
+        }
+        // Whoever runs the portals admits a node again whose grant nobody has any more,
+        // nor the end of it.
         for node in 2..self.hosts.len() {
             self.push(self.now, Event::Admit { node });
         }
-        self.oracle.forget_lost_revocations();
         (self.oracle.required, self.oracle.broken) = self.required();
     }
 
@@ -91,13 +95,13 @@ impl World {
     }
 
     fn replicas(&self) -> Vec<usize> {
-        let revoked = |n: usize| {
-            let peer = self.hosts[n].peer();
-            self.oracle.revocations.iter().any(|said| {
-                Some(said.tenant) == self.hosts[n].tenant && said.revocation.peer == peer
-            })
-        };
-        (0..self.hosts.len()).filter(|n| !revoked(*n)).collect()
+        (0..self.hosts.len()).filter(|n| !self.is_revoked(*n)).collect()
+    }
+
+    fn is_revoked(&self, n: usize) -> bool {
+        let (peer, tenant) = (self.hosts[n].peer(), self.hosts[n].tenant);
+        let mut revocations = self.oracle.revocations.iter();
+        revocations.any(|said| Some(said.tenant) == tenant && said.revocation.peer == peer)
     }
 
     /// All replicas of a tenant hold the same, nothing is missing, and each mirror says what

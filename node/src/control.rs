@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::private;
 
-/// Longest line either way.
-const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Longest line either way: the longest invoice there is, told as JSON.
+const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Longest that one question may take: anybody on this machine can connect and say nothing.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Pause after the system could not give us a socket.

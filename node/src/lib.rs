@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod desk;
 pub mod door;
+pub mod export;
 pub mod feed;
 pub mod host;
 pub mod http;

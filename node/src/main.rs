@@ -8,7 +8,9 @@ use std::{
 use clap::{Parser, Subcommand};
 use node::{
     config::{self, NodeConfig},
-    control, desk, originals,
+    control, desk,
+    export::command::{self as export_command, Export},
+    originals,
     service::{self, Ask},
     status::{TenantStatus, to_text},
     token::{self, TokenCommand},
@@ -71,6 +73,8 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Writes the invoices as CSV, Parquet or SQLite, anew.
+    Export(Export),
     /// Judges FatturaPA files and SdI messages as the SdI would.
     Check(desk::Check),
     /// Shows an invoice as a person reads it.
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::User { command } => user_command::run(&command),
+        Command::Export(args) => export_command::run(&args),
         Command::Token { command } => token::run(&command),
         Command::Check(args) => desk::check(&args),
         Command::Show(args) => desk::show(&args),

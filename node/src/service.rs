@@ -23,7 +23,7 @@ use crate::{
     api::space::{Space, SpaceParts},
     config::{NodeConfig, TenantConfig},
     control::{self, Question},
-    door,
+    door, export,
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
     mirror::{Mirror, MirrorError, MirrorOptions},
     originals, private,
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// What a node can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// How are you?
     Status,
@@ -48,6 +48,13 @@ pub enum Ask {
         vat: VatNumber,
         /// Where the page begins.
         after: u64,
+    },
+    /// What do the invoices of `vat` say?
+    Export {
+        /// The P.IVA.
+        vat: VatNumber,
+        /// Where the page before ended.
+        after: Option<export::Mark>,
     },
 }
 
@@ -173,7 +180,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(tenants = served.len(), "node is at work");
     tokio::select! {
-        () = answer(config, &served, &mirror, &hooks, questions) => {}
+        () = answer(config, &served, &spaces, &hooks, questions) => {}
         () = stopped() => tracing::info!("node stops"),
     }
     Ok(())
@@ -254,7 +261,7 @@ pub fn bind(
 async fn answer(
     config: &NodeConfig,
     served: &[Served],
-    mirror: &Mirror,
+    spaces: &BTreeMap<VatNumber, Arc<Space>>,
     hooks: &[(VatNumber, Told)],
     mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
 ) {
@@ -267,6 +274,20 @@ async fn answer(
             spawn_blocking(move || {
                 let page = store.map(|store| originals::answer(&*store, vat, after));
                 let _ = reply.send(page.unwrap_or_default());
+            });
+            continue;
+        }
+        if let Ask::Export { vat, after } = ask {
+            let space = spaces.get(&vat).cloned();
+            tokio::spawn(async move {
+                let page = match &space {
+                    Some(space) => export::page(space, after).await,
+                    None => export::Page {
+                        error: Some(format!("P.IVA {vat} is not served here")),
+                        ..export::Page::default()
+                    },
+                };
+                let _ = reply.send(serde_json::json!(page));
             });
             continue;
         }
@@ -285,8 +306,11 @@ async fn answer(
             status.routes = routes(&view, &portals);
             let ours = hooks.iter().filter(|(vat, _)| *vat == one.vat);
             status.webhooks = ours.map(|(_, told)| told.status()).collect();
-            status.records = mirror.count(one.vat).ok();
-            status.mirror_behind = feed.saturating_sub(mirror.position(one.vat).unwrap_or(0));
+            if let Some(space) = spaces.get(&one.vat) {
+                status.records = space.mirror().count(one.vat).ok();
+                let shown = space.mirror().position(one.vat).unwrap_or(0);
+                status.mirror_behind = feed.saturating_sub(shown);
+            }
             tenants.push(status);
         }
         let _ = reply.send(serde_json::json!({ "tenants": tenants }));

@@ -1,9 +1,9 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test lint check-pure demo demo-short build sim soak bench
+.PHONY: test tools lint check-pure demo demo-short build sim soak bench
 
-test: lint check-pure
+test: lint check-pure tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory demo-short
@@ -47,6 +47,13 @@ bench:
 	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
+
+# What the pages under docs/erp are run with.
+tools:
+	@for tool in curl python3; do command -v $$tool >/dev/null && continue; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  { $$sudo apt-get update -q && $$sudo apt-get install -y -q $$tool; } >/dev/null \
+	  || { echo "$$tool is missing and cannot be installed: install it"; exit 1; }; done
 
 lint:
 	$(CARGO) fmt --all --check

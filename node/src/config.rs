@@ -11,6 +11,8 @@ use std::{
 use engine::id::{PeerId, VatNumber};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::{Logs, schedule::Window};
+
 /// The commented default file.
 pub const DEFAULT: &str = include_str!("../node.default.toml");
 
@@ -23,6 +25,12 @@ pub struct NodeConfig {
     /// Live, or on a period.
     #[serde(default)]
     pub sync: Sync,
+    /// Hours in which to connect by itself; at any hour where there are none. They need a period.
+    #[serde(default)]
+    pub windows: Vec<Window>,
+    /// How logs are written.
+    #[serde(default)]
+    pub logs: Logs,
     /// Local uplinks.
     #[serde(default, rename = "line")]
     pub lines: Vec<LineConfig>,
@@ -105,6 +113,19 @@ pub struct TenantConfig {
     pub key: PathBuf,
     /// The folder the ERP shares.
     pub spool: PathBuf,
+    /// What a person can read, beside each received file.
+    #[serde(default)]
+    pub readable: Vec<Form>,
+}
+
+/// A form of an invoice for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A page.
+    Html,
+    /// A document to print.
+    Pdf,
 }
 
 /// An ERP to be called when something changes.

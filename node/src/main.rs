@@ -5,10 +5,11 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use node::{
     config::{self, NodeConfig},
     control, desk,
+    doctor::{self, Doctor},
     export::command::{self as export_command, Export},
     originals,
     service::{self, Ask},
@@ -75,6 +76,15 @@ enum Command {
     },
     /// Writes the invoices as CSV, Parquet or SQLite, anew.
     Export(Export),
+    /// Looks for what is wrong, all at once, and says what to do about it.
+    Doctor(Doctor),
+    /// Writes completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the man page to standard output.
+    Man,
     /// Judges FatturaPA files and SdI messages as the SdI would.
     Check(desk::Check),
     /// Shows an invoice as a person reads it.
@@ -101,6 +111,18 @@ fn main() -> ExitCode {
         Command::User { command } => user_command::run(&command),
         Command::Export(args) => export_command::run(&args),
         Command::Token { command } => token::run(&command),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions { shell } => {
+            let name = "staffetta-node";
+            clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man => {
+            match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(4, &error),
+            }
+        }
         Command::Check(args) => desk::check(&args),
         Command::Show(args) => desk::show(&args),
     }
@@ -116,7 +138,7 @@ fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(3, &error),
     };
-    node::logs();
+    node::logs(config.logs);
     let runtime =
         match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
             Ok(runtime) => runtime,

@@ -9,7 +9,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use axum::Router;
 use engine::{
     grant::Role,
     id::{PeerId, VatNumber},
@@ -24,10 +23,13 @@ use crate::{
     config::{NodeConfig, TenantConfig},
     control::{self, Question},
     door, export,
+    freshness::{self, Remembered},
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
+    metrics,
     mirror::{Mirror, MirrorError, MirrorOptions},
     originals, private,
     projector::Projector,
+    schedule,
     spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
@@ -66,6 +68,7 @@ struct Served {
     troubles: Troubles,
     not_after: u64,
     identity: Identity,
+    remembered: PathBuf,
 }
 
 /// Why a service does not start.
@@ -74,6 +77,9 @@ pub enum ServiceError {
     /// Nothing to do.
     #[error("the configuration names no {0}: add at least one")]
     Nothing(&'static str),
+    /// Hours without a period.
+    #[error("`windows` needs a period: write sync = \"30m\", or remove the hours")]
+    Windows,
     /// A certificate or key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -118,7 +124,11 @@ impl ServiceError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing(_) | Self::Identity(_) | Self::Webhook(_) | Self::OtherTenant { .. } => 3,
+            Self::Nothing(_)
+            | Self::Windows
+            | Self::Identity(_)
+            | Self::Webhook(_)
+            | Self::OtherTenant { .. } => 3,
             Self::Store(_)
             | Self::Mirror(_)
             | Self::Start(_)
@@ -144,6 +154,9 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     if config.portals.is_empty() {
         return Err(ServiceError::Nothing("[[portal]]"));
     }
+    if !config.windows.is_empty() && config.sync.period().is_none() {
+        return Err(ServiceError::Windows);
+    }
     private::folder(&config.data).map_err(io_error(config.data.display()))?;
     let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
     let mirror = Arc::new(mirror);
@@ -159,9 +172,19 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     let names: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
     let spaces: BTreeMap<_, _> =
         served.iter().map(|one| (one.vat, Arc::new(one.space(&mirror, &names)))).collect();
+    for one in &served {
+        if let Some(space) = spaces.get(&one.vat) {
+            let (remembered, spool) = (one.remembered.clone(), one.spool.clone());
+            tasks.spawn(freshness::run(Arc::clone(space), remembered, spool));
+        }
+        if let Some(period) = config.sync.period() {
+            tasks.spawn(schedule::run(one.host.clone(), period, config.windows.clone()));
+        }
+    }
     let _doors = match (&config.api, served.first()) {
         (Some(api), Some(first)) => {
-            door::open(api, &config.data, spaces.clone(), &first.identity, Router::new()).await?
+            let metrics = metrics::router(spaces.clone());
+            door::open(api, &config.data, spaces.clone(), &first.identity, metrics).await?
         }
         _ => Vec::new(),
     };
@@ -195,6 +218,7 @@ impl Served {
             mirror: Arc::clone(mirror),
             portals: portals.to_vec(),
             is_source: false,
+            remembered: Remembered::read(&self.remembered),
         })
     }
 }
@@ -221,14 +245,16 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
             .map(|p| PortalAddress { peer: p.pin, addresses: p.addresses.clone() })
             .collect(),
         mode: if config.sync.period().is_some() { Mode::Periodic } else { Mode::Live },
-        period: config.sync.period(),
+        // `schedule` wakes it: it knows of hours.
+        period: None,
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins, lines)),
         store: Arc::clone(&store),
     })?;
     let cursor = dir.join("in.position");
     let spool = Spool::open(tenant.vat, &tenant.spool, cursor, host.clone(), Arc::clone(&store))
-        .map_err(io_error(tenant.spool.display()))?;
+        .map_err(io_error(tenant.spool.display()))?
+        .readable(&tenant.readable);
     let served = Served {
         vat: tenant.vat,
         host,
@@ -237,6 +263,7 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
         troubles: spool.troubles(),
         not_after: identity.not_after(),
         identity,
+        remembered: dir.join("as_of"),
     };
     Ok((served, spool))
 }
@@ -310,6 +337,7 @@ async fn answer(
                 status.records = space.mirror().count(one.vat).ok();
                 let shown = space.mirror().position(one.vat).unwrap_or(0);
                 status.mirror_behind = feed.saturating_sub(shown);
+                status.as_of = space.as_of_ms().await.map(|ms| ms / 1000);
             }
             tenants.push(status);
         }

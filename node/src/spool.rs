@@ -24,10 +24,12 @@ use engine::{
     record::Record,
     store::Store,
 };
+use fatturapa::{invoice, view};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use self::waiting::{STILL, Waiting};
 use crate::{
+    config::Form,
     host::HostHandle,
     intake::{Intake, file_name, free_name, safe_name},
     private,
@@ -47,6 +49,7 @@ pub struct Spool {
     cursor: PathBuf,
     host: HostHandle,
     store: Arc<dyn Store>,
+    readable: Vec<Form>,
     troubles: Troubles,
 }
 
@@ -106,7 +109,15 @@ impl Spool {
             fs::create_dir_all(root.join(folder))?;
         }
         let root = root.to_owned();
-        Ok(Self { tenant, root, cursor, host, store, troubles: Troubles::default() })
+        let (readable, troubles) = (Vec::new(), Troubles::default());
+        Ok(Self { tenant, root, cursor, host, store, readable, troubles })
+    }
+
+    /// Puts these forms beside each file in `in/`, for people.
+    #[must_use]
+    pub fn readable(mut self, forms: &[Form]) -> Self {
+        self.readable = forms.to_vec();
+        self
     }
 
     /// Empties `out/` and fills `in/` until the task is dropped.
@@ -278,10 +289,27 @@ impl Spool {
                 archive::blob(&*self.store, self.tenant, &document, &original).map_err(read)?;
             let Some(bytes) = bytes else { continue };
             let name = safe_name(&invoice.content.file_name);
-            written |=
-                self.put_in(&name, &format!("{:.8}_{name}", original.to_string()), &bytes)?;
+            let other = |name: &str| format!("{:.8}_{name}", original.to_string());
+            written |= self.put_in(&name, &other(&name), &bytes)?;
+            for (name, page) in self.pages(&name, &bytes) {
+                written |= self.put_in(&name, &other(&name), &page)?;
+            }
         }
         Ok(written)
+    }
+
+    /// What a person can read of the file, under its name with another ending.
+    fn pages(&self, name: &str, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+        if self.readable.is_empty() {
+            return Vec::new();
+        }
+        // What cannot be read as an invoice is there as it came, and that is all there is.
+        let Ok(file) = invoice::read(name, bytes) else { return Vec::new() };
+        let page = |form: &Form| match form {
+            Form::Html => (format!("{name}.html"), view::html(&file, Some(bytes)).into_bytes()),
+            Form::Pdf => (format!("{name}.pdf"), view::pdf(&file)),
+        };
+        self.readable.iter().map(page).collect()
     }
 
     /// Puts `bytes` into `in/` as `name`, or as `other` where that is another file. Returns

@@ -143,7 +143,7 @@ fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(3, &error),
     };
-    node::logs();
+    node::logs(node::Logs::default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(4, &error),

@@ -24,11 +24,12 @@ use super::{
 };
 use crate::{
     feed::Feed,
+    freshness::Remembered,
     host::{HostHandle, View},
     mirror::Mirror,
     moment::{now_ms, rfc3339},
     register::Register,
-    status::{as_of, tenant_status},
+    status::{TenantStatus, as_of, tenant_status},
 };
 
 /// How long a view of the host is used again: lists ask more often than lines change.
@@ -61,6 +62,8 @@ pub struct SpaceParts {
     pub portals: Vec<(String, PeerId)>,
     /// Whether this server is itself a portal: then what it shows is of now.
     pub is_source: bool,
+    /// Since when what is shown is complete, as known before this start.
+    pub remembered: Remembered,
 }
 
 /// One tenant's space. See the module's header.
@@ -246,7 +249,8 @@ impl Space {
         if self.parts.is_source {
             return Some(now_ms());
         }
-        as_of(&*self.view().await, self.tenant(), now_ms() / 1000).map(|seconds| seconds * 1000)
+        let known = as_of(&*self.view().await, self.tenant(), now_ms() / 1000);
+        self.parts.remembered.or(known.map(|seconds| seconds * 1000))
     }
 
     /// The same as text.
@@ -273,18 +277,14 @@ impl Space {
 
     /// How fresh what is shown here is.
     pub async fn sync_status(&self) -> SyncStatus {
-        let view = self.view().await;
-        let Self { parts, .. } = self;
-        let status = tenant_status(&view, parts.tenant, &parts.portals, &parts.host.log(), 0, 0);
-        let durable = self.host().fresh().borrow().get(&self.tenant()).copied().unwrap_or(0);
-        let shown = self.mirror().position(self.tenant()).unwrap_or(0);
+        let status = self.status().await;
         SyncStatus {
             vat: status.vat,
-            as_of: self.as_of().await,
+            as_of: status.as_of.map(|seconds| rfc3339(seconds * 1000)),
             bundles: status.bundles,
             queued: status.queued,
-            mirror_behind: durable.saturating_sub(shown),
-            records: self.mirror().count(self.tenant()).unwrap_or(0),
+            mirror_behind: status.mirror_behind,
+            records: status.records.unwrap_or(0),
             portals: status
                 .portals
                 .into_iter()
@@ -299,6 +299,20 @@ impl Space {
             storage: status.storage,
             alarms: status.alarms,
         }
+    }
+
+    /// The same with routes and sessions left as the host sees them: for figures.
+    pub async fn status(&self) -> TenantStatus {
+        let view = self.view().await;
+        let Self { parts, .. } = self;
+        let log = parts.host.log();
+        let mut status = tenant_status(&view, parts.tenant, &parts.portals, &log, 0, 0);
+        let durable = self.host().fresh().borrow().get(&self.tenant()).copied().unwrap_or(0);
+        let shown = self.mirror().position(self.tenant()).unwrap_or(0);
+        status.mirror_behind = durable.saturating_sub(shown);
+        status.records = self.mirror().count(self.tenant()).ok();
+        status.as_of = self.as_of_ms().await.map(|ms| ms / 1000);
+        status
     }
 
     async fn view(&self) -> Arc<View> {

@@ -168,6 +168,15 @@ impl Handle {
         }
     }
 
+    /// Longest packet known to pass, over QUIC.
+    #[must_use]
+    pub fn path_mtu(&self) -> Option<u16> {
+        match &self.inner.carrier {
+            Carrier::Quic(quic) => Some(quic.connection().stats().path.current_mtu),
+            Carrier::Tcp(_) => None,
+        }
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -86,6 +86,18 @@ impl Erp {
         status
     }
 
+    /// Waits until a message comes that is as wanted, and says which.
+    async fn place(&self, wanted: impl Fn(&Message) -> bool) -> usize {
+        let mut seen = 0;
+        loop {
+            let messages = self.messages(seen).await;
+            if let Some(place) = messages.iter().position(&wanted) {
+                return place;
+            }
+            seen = messages.len() + 1;
+        }
+    }
+
     /// Waits until `count` messages have come.
     async fn messages(&self, count: usize) -> Vec<Message> {
         for _ in 0..1000 {
@@ -142,13 +154,13 @@ async fn an_erp_that_was_away_misses_nothing_and_is_told_nothing_twice() {
     drop(office);
     let office = Office::over(Arc::clone(&store) as _, None).await;
     let second = office.receive("2").await;
-    let before = erp.messages(0).await.len();
     erp.answer(204);
     let running = hook(&office, dir.path(), &url);
     let told = running.told();
     let running = tokio::spawn(running.run());
-    let taken = erp.messages(before + 1).await;
-    assert_eq!(taken[before].invoices, [first, second]);
+    // The last words of the process before may still arrive; both together come once.
+    let both = [first, second];
+    let before = erp.place(|message| message.invoices == both).await + 1;
 
     // And only once, over another restart and a mirror built anew.
     while told.status().delivered == 0 {
@@ -157,17 +169,23 @@ async fn an_erp_that_was_away_misses_nothing_and_is_told_nothing_twice() {
     running.abort();
     let _ = running.await;
     office.mirror.renew().unwrap();
-    let running = tokio::spawn(hook(&office, dir.path(), &url).run());
+    let running = hook(&office, dir.path(), &url);
+    let told = running.told();
+    let running = tokio::spawn(running.run());
     let third = office.receive("3").await;
-    let taken = erp.messages(before + 2).await;
-    assert_eq!(taken[before + 1].invoices, [third]);
-    assert_eq!(taken.len(), before + 2);
+    let taken = erp.messages(before + 1).await;
+    assert_eq!(taken[before].invoices, [third]);
+    assert_eq!(taken.len(), before + 1);
+    while told.status().delivered == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     running.abort();
 
     let log = std::fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.path());
     let log = log.into_iter().find(|path| path.extension().is_some_and(|e| e == "log")).unwrap();
     let lines = std::fs::read_to_string(log).unwrap();
-    assert_eq!(lines.lines().count(), taken.len(), "every attempt is in the log");
+    // One that was cut off before its answer came is not.
+    assert!((taken.len() - 2..=taken.len()).contains(&lines.lines().count()), "{lines}");
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!((&last["status"], &last["changes"]), (&204.into(), &1.into()));
 

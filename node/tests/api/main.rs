@@ -6,8 +6,10 @@ mod client;
 mod hooks;
 mod office;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use engine::id::VatNumber;
+use node::{config::Form, spool::Spool};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -224,4 +226,25 @@ async fn the_description_says_what_the_router_does() {
         }
     }
     assert_eq!(operations.len(), 12, "{operations:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_received_file_appears_with_its_pages_beside_it() {
+    let office = Office::open().await;
+    let dir = tempfile::tempdir().unwrap();
+    let tenant = VatNumber::parse(OURS).unwrap();
+    let (cursor, store) = (dir.path().join("cursor"), Arc::clone(office.space.store()));
+    let spool = Spool::open(tenant, dir.path(), cursor, office.host.clone(), store).unwrap();
+    tokio::spawn(spool.readable(&[Form::Html, Form::Pdf]).run());
+    office.receive("1").await;
+    let there = |name: &str| dir.path().join("in/IT12345678903_A.xml".to_owned() + name);
+    for _ in 0..600 {
+        if there(".pdf").exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(std::fs::read(there("")).unwrap(), sample("1"));
+    assert!(std::fs::read(there(".html")).unwrap().starts_with(b"<!DOCTYPE html>"));
+    assert!(std::fs::read(there(".pdf")).unwrap().starts_with(b"%PDF-"));
 }

@@ -25,8 +25,10 @@ use node::{
         serve::{Accounts, Served, guarded, listen},
         space::{Space, SpaceParts, Spaces},
     },
+    freshness::Remembered,
     host::{Host, HostConfig, HostHandle},
     intake::Intake,
+    metrics,
     mirror::{Mirror, MirrorOptions},
     projector::Projector,
     transport::{Identity, PinSet},
@@ -125,11 +127,13 @@ impl Office {
             mirror: Arc::clone(&mirror),
             portals: vec![],
             is_source: false,
+            remembered: Remembered::default(),
         }));
         let spaces: BTreeMap<_, _> = [(ours, Arc::clone(&space))].into();
         let spaces: Arc<dyn Spaces> = Arc::new(spaces);
         let keys = Arc::new(IdempotencyKeys::in_memory());
-        let router = guarded(router(Api::new(spaces, keys)), Users);
+        let metrics = metrics::router([(ours, Arc::clone(&space))].into());
+        let router = guarded(router(Api::new(spaces, keys)).merge(metrics), Users);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let served = listen(address, tls, router).await.unwrap();
         Self { host, mirror, space, served, _home: home }

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools lint check-pure demo demo-short build sim soak bench
+.PHONY: test tools check-api lint check-pure demo demo-short build sim soak bench
 
 test: lint check-pure tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -54,6 +54,12 @@ tools:
 	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	  { $$sudo apt-get update -q && $$sudo apt-get install -y -q $$tool; } >/dev/null \
 	  || { echo "$$tool is missing and cannot be installed: install it"; exit 1; }; done
+
+# The API against its own description, by schemathesis (from PyPI): EXAMPLES for each operation.
+check-api: build
+	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
+	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
+	EXAMPLES=$(or $(EXAMPLES),100) node/tests/schemathesis.sh $$dir/debug
 
 lint:
 	$(CARGO) fmt --all --check

@@ -23,6 +23,7 @@ use crate::{
     moment::{now_ms, rfc3339},
     originals::{self, Listing},
     private,
+    projector::Compared,
     service::{Ask, days_left},
     status::TenantStatus,
     transport::Identity,
@@ -150,6 +151,12 @@ pub async fn examine(config: &NodeConfig) -> (Vec<Finding>, serde_json::Value) {
                 let listing = originals::ask_all(&data, vat, question).await;
                 (place, vec![archive(listing.ok(), &vat.to_string())])
             });
+            order += 1;
+            let (place, data) = (order, config.data.clone());
+            checks.spawn(async move {
+                let answer = control::ask(&data, Ask::Compare { vat }).await;
+                (place, vec![mirror(&answer.unwrap_or_default(), &vat.to_string())])
+            });
         }
     }
     for probe in network::probes(config) {
@@ -273,12 +280,9 @@ fn service(answer: &serde_json::Value) -> Vec<Finding> {
         if let Some(why) = &tenant.storage {
             findings.push(Finding::error(&format!("storage of {vat}"), why, "free the disk"));
         }
-        let check = format!("mirror of {vat}");
+        let check = format!("mirror of {vat} follows");
         findings.push(if tenant.mirror_behind == 0 {
-            Finding::ok(
-                check,
-                format!("equal to the archive, {} documents", tenant.records.unwrap_or(0)),
-            )
+            Finding::ok(check, "it shows everything")
         } else {
             let found = format!("{} bundles behind", tenant.mirror_behind);
             Finding::warning(&check, found, "wait: it is being filled; look again in a minute")
@@ -327,6 +331,26 @@ fn archive(listing: Option<Listing>, vat: &str) -> Finding {
             let cure = "leave the service connected: it fetches them again from a portal";
             Finding::error(&check, found, cure)
         }
+    }
+}
+
+/// Whether the mirror shows what the archive says.
+fn mirror(answer: &serde_json::Value, vat: &str) -> Finding {
+    let check = format!("mirror of {vat} = archive");
+    let again = "wait a minute and look again; remove DATA/mirror to have it built anew";
+    let Ok(compared) = serde_json::from_value::<Compared>(answer["compared"].clone()) else {
+        let why = answer["error"].as_str().unwrap_or("the service did not answer in time");
+        return Finding::error(&check, why, again);
+    };
+    let Compared { documents, shown, differing, moved } = &compared;
+    if compared.is_equal() {
+        return Finding::ok(check, format!("{documents} documents, each as derived anew"));
+    }
+    let found = format!("{} differ, {documents} are there and {shown} shown", differing.len());
+    if *moved {
+        Finding::warning(&check, found, again)
+    } else {
+        Finding::error(&check, found, again)
     }
 }
 

@@ -61,6 +61,11 @@ pub async fn open(
     ours: &Identity,
     more: Router,
 ) -> Result<Vec<Served>, ServiceError> {
+    for space in spaces.values() {
+        let space = Arc::clone(space);
+        // The first list after a start need not wait for the register to be filled.
+        tokio::spawn(async move { space.read(|space| Ok(space.register().count()?)).await });
+    }
     let keys = IdempotencyKeys::open(data).map_err(io_error(data.display()))?;
     let users = Users::open(data).map_err(|error| ServiceError::Users(error.to_string()))?;
     let known = Known { users, tokens: Tokens::of(data) };

@@ -6,7 +6,11 @@
 //! derive it from the truth. A document that cannot be read becomes a record that says so;
 //! a bundle that is damaged on disk is reported, fetched again from a peer, and waited for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use engine::{
     archive::{self, ReadError},
@@ -15,6 +19,7 @@ use engine::{
     record::Record,
     store::Store,
 };
+use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -34,6 +39,27 @@ pub struct Projector {
     tenant: VatNumber,
     store: Arc<dyn Store>,
     mirror: Arc<Mirror>,
+}
+
+/// What a comparison of the mirror with the truth found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Documents in the truth.
+    pub documents: u64,
+    /// Documents in the mirror.
+    pub shown: u64,
+    /// Documents of which the mirror says something else.
+    pub differing: Vec<DocumentId>,
+    /// Whether something was written meanwhile, so that differences may be of that moment.
+    pub moved: bool,
+}
+
+impl Compared {
+    /// Whether the mirror shows what the truth says.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.differing.is_empty() && self.documents == self.shown
+    }
 }
 
 /// Why the mirror does not move on for now.
@@ -106,6 +132,35 @@ impl Projector {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Derives every document of the truth up to where the mirror stands and compares it with
+    /// what the mirror shows. Blocks, and takes as long as building the mirror anew.
+    ///
+    /// # Errors
+    /// [`ProjectError`]
+    pub fn compare(&self) -> Result<Compared, ProjectError> {
+        let upto = self.mirror.position(self.tenant)?;
+        let mut seen = BTreeSet::new();
+        let (mut position, mut differing) = (0, Vec::new());
+        loop {
+            let mut rows = archive::feed(&*self.store, self.tenant, position, BATCH_ROWS)?;
+            rows.retain(|(at, _, _)| *at <= upto);
+            let Some((last, _, _)) = rows.last().copied() else { break };
+            position = last;
+            for derived in self.records(&rows)? {
+                let is_new = seen.insert(derived.document);
+                let shown = self.mirror.get(self.tenant, derived.document)?;
+                if is_new && shown != derived.record {
+                    differing.push(derived.document);
+                }
+            }
+        }
+        // What changed while we looked is no difference once the mirror has followed.
+        let moved = self.mirror.position(self.tenant)? != upto;
+        let shown = self.mirror.count(self.tenant)?;
+        let documents = seen.len() as u64;
+        Ok(Compared { documents, shown: if moved { documents } else { shown }, differing, moved })
     }
 
     /// One batch. False when there is nothing more.

@@ -51,6 +51,11 @@ pub enum Ask {
         /// Where the page begins.
         after: u64,
     },
+    /// Is the mirror of `vat` equal to the truth?
+    Compare {
+        /// The P.IVA.
+        vat: VatNumber,
+    },
     /// What do the invoices of `vat` say?
     Export {
         /// The P.IVA.
@@ -301,6 +306,21 @@ async fn answer(
             spawn_blocking(move || {
                 let page = store.map(|store| originals::answer(&*store, vat, after));
                 let _ = reply.send(page.unwrap_or_default());
+            });
+            continue;
+        }
+        if let Ask::Compare { vat } = ask {
+            let projector = spaces.get(&vat).map(|space| space.projector());
+            spawn_blocking(move || {
+                let compared = projector.map(|projector| projector.compare());
+                let answer = match compared {
+                    Some(Ok(compared)) => serde_json::json!({ "compared": compared }),
+                    Some(Err(error)) => serde_json::json!({ "error": error.to_string() }),
+                    None => {
+                        serde_json::json!({ "error": format!("P.IVA {vat} is not served here") })
+                    }
+                };
+                let _ = reply.send(answer);
             });
             continue;
         }

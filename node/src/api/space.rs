@@ -28,6 +28,7 @@ use crate::{
     host::{HostHandle, View},
     mirror::Mirror,
     moment::{now_ms, rfc3339},
+    projector::Projector,
     register::Register,
     status::{TenantStatus, as_of, tenant_status},
 };
@@ -131,6 +132,13 @@ impl Space {
     #[must_use]
     pub fn mirror(&self) -> &Mirror {
         &self.parts.mirror
+    }
+
+    /// What keeps this space's mirror equal to its truth, to compare them.
+    #[must_use]
+    pub fn projector(&self) -> Projector {
+        let Self { parts, .. } = self;
+        Projector::new(parts.tenant, Arc::clone(&parts.store), Arc::clone(&parts.mirror))
     }
 
     /// The invoices in order. Its questions block.

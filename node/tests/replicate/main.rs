@@ -23,7 +23,7 @@ use engine::{
 };
 use node::{
     host::{Host, HostConfig, HostHandle, PortalAddress},
-    mirror::{Mirror, MirrorOptions},
+    mirror::{Derived, Mirror, MirrorOptions},
     originals,
     projector::Projector,
     transport::{
@@ -292,6 +292,16 @@ async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
     assert_eq!(mirror.count(tenant()).unwrap(), 0);
     projector.follow(upto).unwrap();
     assert_eq!(rows(&mirror), before, "set aside and derived again");
+
+    // What the mirror says and the truth does not is found; so is what is not there.
+    let compared = projector.compare().unwrap();
+    assert!(compared.is_equal() && compared.documents == 20, "{compared:?}");
+    let (document, _) = before[7];
+    let lie = |record| Derived { document, changed_at: upto, record };
+    mirror.apply(tenant(), upto, &[lie(Some(b"invented".to_vec()))]).unwrap();
+    assert_eq!(projector.compare().unwrap().differing, [document]);
+    mirror.apply(tenant(), upto, &[lie(None)]).unwrap();
+    assert!(!projector.compare().unwrap().is_equal());
 
     // Ahead of the truth, as after a restored backup: derived again up to what there is.
     projector.follow(5).unwrap();

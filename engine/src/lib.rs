@@ -105,6 +105,7 @@ pub mod grant;
 pub mod id;
 pub mod limits;
 pub mod log;
+pub mod plant;
 pub mod record;
 pub mod route;
 pub mod session;

@@ -12,6 +12,7 @@ use crate::{
     fault::Fault,
     id::{Seq, VatNumber},
     limits,
+    plant::{self, Bug},
     wire::{Received, Run},
 };
 
@@ -118,10 +119,11 @@ impl Log {
                 into.push(Fresh { seq, stored, body });
             }
         }
-        if !self.origin.key.verifies(&hash, &run.signature) {
+        let good = self.origin.key.verifies(&hash, &run.signature);
+        if !good && !plant::is(Bug::SignatureUnchecked) {
             return Err(Fault::BadSignature);
         }
-        Ok(if fork || self.forked {
+        Ok(if (fork || self.forked) && !plant::is(Bug::ForkAccepted) {
             Admission::Fork
         } else if !mends.is_empty() {
             Admission::Mends(mends, fresh)

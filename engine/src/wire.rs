@@ -10,6 +10,7 @@ use crate::{
     fault::Fault,
     id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
     limits,
+    plant::{self, Bug},
     vector::Digest,
 };
 
@@ -298,7 +299,8 @@ impl Run {
             let own = take(&mut inline, body.inline_bytes())?;
             let mut rest = own;
             for blob in body.blobs.iter().filter(|blob| blob.is_inline()) {
-                if BlobHash::of(take(&mut rest, blob.len as usize)?) != blob.hash {
+                let file = take(&mut rest, blob.len as usize)?;
+                if BlobHash::of(file) != blob.hash && !plant::is(Bug::FileUnchecked) {
                     return Err(Fault::BadChunk);
                 }
             }

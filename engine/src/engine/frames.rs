@@ -14,6 +14,7 @@ use crate::{
     id::{BlobHash, LogId, PeerId, Seq, VatNumber},
     limits,
     log::{Admission, Fresh, Log},
+    plant::{self, Bug},
     session::{Due, Session, SessionId},
     store::Batch,
     vector::{Digest, Vector},
@@ -449,8 +450,9 @@ impl Engine {
         for ((of, log), staged) in session.staged_mut() {
             let Some(blob) = staged.blob(&chunk.blob).filter(|_| *of == tenant) else { continue };
             expected = true;
-            let fits = blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
-                && blob.chunks[chunk.index as usize] == digest;
+            let fits = plant::is(Bug::ChunkUnchecked)
+                || blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
+                    && blob.chunks[chunk.index as usize] == digest;
             right |= fits;
             // Unknown: asked for before this bundle came anew, and asked for again if not here.
             let missing = staged.missing.as_mut().and_then(|all| all.get_mut(&chunk.blob));
@@ -557,7 +559,7 @@ impl Engine {
 
     fn may_hold(&self, id: SessionId, tenant: VatNumber) -> Result<(), Fault> {
         let Some(session) = self.sessions.get(&id) else { return Ok(()) };
-        if self.authority.may_hold(&session.peer, tenant) {
+        if self.authority.may_hold(&session.peer, tenant) || plant::is(Bug::MissingGrantCheck) {
             Ok(())
         } else if self.authority.is_revoked(&session.peer, tenant) {
             Err(Fault::Revoked)

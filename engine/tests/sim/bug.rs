@@ -14,4 +14,7 @@ pub enum Bug {
     MirrorPositionFirst,
     /// Bundles left the truth and the mirror keeps their records.
     MirrorNotRebuilt,
+    /// One of the engine's.
+    #[cfg(feature = "plant")]
+    Engine(engine::plant::Bug),
 }

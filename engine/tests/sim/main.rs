@@ -17,6 +17,8 @@ mod mirror;
 mod network;
 mod oracle;
 mod plan;
+#[cfg(feature = "plant")]
+mod planted;
 mod trace;
 mod world;
 mod write;

@@ -291,6 +291,18 @@ impl Engine {
 
     fn note(&mut self, id: SessionId, tenant: VatNumber, logs: &[(LogId, Seq)]) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        // What is damaged here, and the peer did not hold when it was asked.
+        let mut wants = Vec::new();
+        for (log, seq) in logs {
+            let entry = self.spaces.get(&tenant).and_then(|space| space.logs.get(log));
+            let held = session.holding(tenant).map_or(0, |held| held.get(log));
+            let damaged = entry.into_iter().flat_map(Log::damaged);
+            if let Some(first) =
+                damaged.filter(|at| (held.saturating_add(1)..=*seq).contains(at)).min()
+            {
+                wants.push(Frame::Want { tenant: Tenant(tenant), log: *log, after: first - 1 });
+            }
+        }
         session.held(tenant, logs);
         let known = self.known.entry((session.peer, tenant)).or_default();
         for (log, seq) in logs {
@@ -298,6 +310,7 @@ impl Engine {
                 known.raise(*log, *seq);
             }
         }
+        wants.into_iter().for_each(|want| self.send(id, want));
     }
 
     fn want(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -13,7 +14,7 @@ use engine::{
     grant::{Grant, Role},
     id::{DocumentId, Incarnation, LogId, PeerId, VatNumber},
     session::SessionId,
-    store::{Store, memory::MemoryStore},
+    store::{Batch, Store, Table, memory::MemoryStore},
     time::Time,
     wire::{Chunk, Frame},
 };
@@ -148,6 +149,28 @@ impl World {
         *starts += 1;
         *engine = start(*role, key, portals, store, *starts);
         self.run();
+    }
+
+    /// A copy of what a peer holds durably.
+    pub fn backup(&self, peer: usize) -> Arc<MemoryStore> {
+        let copy = MemoryStore::new();
+        for table in Table::ALL {
+            let mut batch = Batch::default();
+            let mut put = |key: &[u8], value: &[u8]| {
+                batch.put(table, key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            };
+            self.peers[peer].store.scan(table, &[], &[0xff; 64], &mut put).unwrap();
+            copy.apply(batch).unwrap();
+        }
+        copy.barrier().unwrap();
+        Arc::new(copy)
+    }
+
+    /// The machine is put back to a backup, and starts.
+    pub fn restore(&mut self, peer: usize, backup: Arc<MemoryStore>) {
+        self.peers[peer].store = backup;
+        self.crash(peer);
     }
 
     pub fn connect(&mut self, from: usize, to: usize, primary: bool) -> SessionId {
@@ -296,7 +319,7 @@ impl World {
         }
     }
 
-    fn commit(&mut self, at: usize, commit: CommitId, batch: engine::store::Batch) {
+    fn commit(&mut self, at: usize, commit: CommitId, batch: Batch) {
         let store = &self.peers[at].store;
         let input = match store.apply(batch).and_then(|()| store.barrier()) {
             Ok(()) => Input::Committed { commit },

@@ -17,6 +17,7 @@ pub mod model;
 pub mod problem;
 pub mod query;
 pub mod serve;
+pub mod slots;
 pub mod space;
 pub mod submit;
 pub mod sync;
@@ -41,13 +42,18 @@ use self::{
     caller::Caller,
     keys::IdempotencyKeys,
     problem::{Problem, in_the_language_asked},
+    slots::Slots,
     space::{Space, Spaces},
 };
 
 /// Longest body read: the longest invoice file, as the intake bounds it.
 pub const BODY_BYTES_MAX: usize = fatturapa::limits::OPEN_BYTES_MAX;
-/// Submissions in memory at once: each may be as long as [`BODY_BYTES_MAX`].
-const SUBMISSIONS_MAX: usize = 4;
+/// Submissions of one tenant in memory at once: each may be as long as [`BODY_BYTES_MAX`].
+const SUBMISSIONS_EACH: usize = 4;
+/// Submissions in memory at once, of all tenants.
+const SUBMISSIONS_MAX: usize = 32;
+/// Streams and waits of one tenant at once.
+const STREAMS_EACH: usize = 32;
 /// Where the description is served.
 pub const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
@@ -73,16 +79,22 @@ struct Description;
 pub struct Api {
     spaces: Arc<dyn Spaces>,
     keys: Arc<IdempotencyKeys>,
-    streams: changes::Streams,
-    submissions: Arc<Semaphore>,
+    streams: Slots,
+    submissions: Slots,
+    all_submissions: Arc<Semaphore>,
 }
 
 impl Api {
     /// The API over `spaces`, with the memory of idempotency keys.
     #[must_use]
     pub fn new(spaces: Arc<dyn Spaces>, keys: Arc<IdempotencyKeys>) -> Self {
-        let submissions = Arc::new(Semaphore::new(SUBMISSIONS_MAX));
-        Self { spaces, keys, streams: changes::Streams::default(), submissions }
+        Self {
+            spaces,
+            keys,
+            streams: Slots::of_each(STREAMS_EACH),
+            submissions: Slots::of_each(SUBMISSIONS_EACH),
+            all_submissions: Arc::new(Semaphore::new(SUBMISSIONS_MAX)),
+        }
     }
 
     /// The caller's space.

@@ -22,7 +22,7 @@ use engine::id::Kind;
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc},
     time::{Instant, timeout_at},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -46,8 +46,6 @@ const PAGE_MAX: u32 = 1000;
 const PAGE: u32 = 200;
 /// Longest wait of a long poll.
 const WAIT_S_MAX: u64 = 60;
-/// Streams and waits at once, of all callers.
-const STREAMS_MAX: usize = 64;
 /// Events made ready for a stream before its reader takes them.
 const AHEAD: usize = 16;
 /// So that whoever stands between sees that the stream lives.
@@ -122,28 +120,17 @@ pub struct StreamQuery {
     pub since: Option<String>,
 }
 
-/// Bounds the streams and waits that are open at once.
-#[derive(Clone)]
-pub struct Streams(Arc<Semaphore>);
-
-impl Default for Streams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
-    }
-}
-
-impl Streams {
-    fn take(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-streams",
-                "ci sono già troppe attese aperte: riprovare fra poco",
-                "too many waits are open already: try again shortly",
-            )
-            .retry_after(10)
-        })
-    }
+/// One of the caller's streams or waits.
+fn slot(api: &Api, caller: &Caller) -> Result<OwnedSemaphorePermit, Problem> {
+    api.streams.of(caller.tenant()).try_acquire_owned().map_err(|_| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            "ci sono già troppe attese aperte: riprovare fra poco",
+            "too many waits are open already: try again shortly",
+        )
+        .retry_after(10)
+    })
 }
 
 /// What changed since a cursor. With `wait`, answers as soon as something changes.
@@ -180,7 +167,7 @@ pub async fn changes(
     let (changes, page) = if wait == 0 {
         after(&space, since, limit as usize).await?
     } else {
-        let _permit = api.streams.take()?;
+        let _slot = slot(&api, &caller)?;
         let until = Instant::now() + Duration::from_secs(wait);
         wait_after(&space, since, limit as usize, until).await?
     };
@@ -217,11 +204,11 @@ pub async fn stream(
     let space = api.space(&caller)?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
     let since = since(&space, last.or(query.since)).await?;
-    let permit = api.streams.take()?;
+    let slot = slot(&api, &caller)?;
     let (events, out) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         follow(&space, since, &events).await;
-        drop(permit);
+        drop(slot);
     });
     Ok(Sse::new(Events(out)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{Path, State},
-    http::{HeaderValue, Response, header},
+    http::{HeaderValue, Response, StatusCode, header},
     response::Json,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     intake::safe_name,
+    reason::Reason,
     register::{Filter, Place},
 };
 
@@ -220,6 +221,7 @@ pub async fn original(
         (status = 200, description = "The invoice file as JSON; amounts are decimal texts", body = serde_json::Value),
         (status = 401, description = "Not let in", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "Not there", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The original cannot be read as an invoice", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -243,6 +245,7 @@ pub async fn content(
         (status = 200, description = "The page", body = String, content_type = "text/html; charset=utf-8"),
         (status = 401, description = "Not let in", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "Not there", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The original cannot be read as an invoice", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -273,6 +276,7 @@ pub async fn html(
         (status = 200, description = "The document", body = Vec<u8>, content_type = "application/pdf"),
         (status = 401, description = "Not let in", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "Not there", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The original cannot be read as an invoice", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -353,7 +357,15 @@ async fn shown<T: Send + 'static>(
     });
     match made.await {
         Ok(Ok(made)) => Ok(made),
-        Ok(Err(error)) => Err(Problem::unavailable(&error)),
+        Ok(Err(error)) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unreadable",
+            format!(
+                "il file originale non si legge come fattura: {}",
+                Reason::from(error.clone()).italian()
+            ),
+            format!("the original cannot be read as an invoice: {error}"),
+        )),
         Err(error) => Err(Problem::unavailable(&error)),
     }
 }

@@ -65,15 +65,18 @@ impl IdempotencyKeys {
         said.is_some_and(|(hash, at)| hash != file && now_ms().saturating_sub(*at) < KEPT_MS)
     }
 
-    /// Remembers that `caller` used `key` for `file`. Durable once this returns.
+    /// Remembers that `caller` used `key` for `file`, unless it was used for another. Durable
+    /// once this returns true.
     ///
     /// # Errors
     /// When the journal cannot be written.
-    pub fn remember(&self, caller: &Caller, key: &str, file: &BlobHash) -> io::Result<()> {
+    pub fn claim(&self, caller: &Caller, key: &str, file: &BlobHash) -> io::Result<bool> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, said) = (name(caller, key), (*file, now_ms()));
-        if known.get(&key).is_some_and(|(hash, _)| hash == file) {
-            return Ok(());
+        if let Some((hash, at)) = known.get(&key)
+            && said.1.saturating_sub(*at) < KEPT_MS
+        {
+            return Ok(hash == file);
         }
         if let Some(path) = &self.path {
             let mut journal = fs::OpenOptions::new().append(true).open(path)?;
@@ -84,7 +87,7 @@ impl IdempotencyKeys {
         if known.len() > KEYS_MAX {
             forget(&mut known, said.1);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -133,7 +136,9 @@ mod tests {
         let (one, two) = (BlobHash::of(b"one"), BlobHash::of(b"two"));
         let keys = IdempotencyKeys::open(dir.path()).unwrap();
         assert!(!keys.is_for_another(&anna, "k", &one));
-        keys.remember(&anna, "k", &one).unwrap();
+        assert!(keys.claim(&anna, "k", &one).unwrap());
+        assert!(keys.claim(&anna, "k", &one).unwrap());
+        assert!(!keys.claim(&anna, "k", &two).unwrap());
         drop(keys);
         // Cut short by a crash.
         let path = dir.path().join("idempotency.keys");

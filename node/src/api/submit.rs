@@ -12,11 +12,12 @@ use fatturapa::{
     check::{Context, Report, check_bytes},
 };
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
 use super::{
     Api, BODY_BYTES_MAX, body,
-    caller::Writer,
+    caller::{Caller, Writer},
     model::{FindingView, Submitted},
     problem::{Problem, ProblemBody},
     query::Asked,
@@ -76,19 +77,16 @@ pub async fn submit(
     let space = api.space(&caller)?;
     let key = idempotency_key(&headers)?;
     // Whoever waits here has sent no more than the system buffers.
-    let permit = api.submissions.acquire().await;
-    let _permit = permit.map_err(|error| Problem::unavailable(&error))?;
+    let closed = |error| Problem::unavailable(&error);
+    let ours = api.submissions.of(caller.tenant());
+    let _ours = ours.acquire().await.map_err(closed)?;
+    let _all = api.all_submissions.acquire().await.map_err(closed)?;
     let bytes = body::whole(body, BODY_BYTES_MAX).await?;
     let hash = BlobHash::of(&bytes);
     if let Some(key) = &key
         && api.keys.is_for_another(&caller, key, &hash)
     {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key",
-            "questa Idempotency-Key è già stata usata per un altro file",
-            "this Idempotency-Key was already used for another file",
-        ));
+        return Err(used());
     }
     let name = safe_name(query.name.as_deref().unwrap_or(if bytes.starts_with(b"<") {
         "fattura.xml"
@@ -117,6 +115,9 @@ pub async fn submit(
         .with("codes", &report.codes)
         .with("findings", findings(&report)));
     }
+    if let Some(key) = key {
+        claim(&api, &caller, key, hash).await?;
+    }
     let document = intake.document;
     let known = space
         .read(move |space| Ok(!archive::index(&**space.store(), tenant, &document)?.is_empty()))
@@ -125,14 +126,6 @@ pub async fn submit(
         let item = intake.item(space.host().log());
         let item = item.map_err(|error| refused(&error.into(), &report))?;
         space.host().append(tenant, vec![item], vec![bytes.to_vec()]).await?;
-    }
-    if let Some(key) = key {
-        let (keys, caller) = (api.keys.clone(), caller.clone());
-        let noted = tokio::task::spawn_blocking(move || keys.remember(&caller, &key, &hash)).await;
-        if let Ok(Err(error)) = noted {
-            // The invoice is taken and stays taken.
-            tracing::error!(%error, "the idempotency key cannot be kept");
-        }
     }
     space.settled().await;
     let submitted = Submitted {
@@ -148,6 +141,27 @@ pub async fn submit(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// Notes durably that the key is for this file, before the file is.
+async fn claim(api: &Api, caller: &Caller, key: String, hash: BlobHash) -> Result<(), Problem> {
+    let (keys, caller) = (api.keys.clone(), caller.clone());
+    let claimed = spawn_blocking(move || keys.claim(&caller, &key, &hash)).await;
+    match claimed {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(used()),
+        Ok(Err(error)) => Err(Problem::unavailable(&error)),
+        Err(error) => Err(Problem::unavailable(&error)),
+    }
+}
+
+fn used() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key",
+        "questa Idempotency-Key è già stata usata per un altro file",
+        "this Idempotency-Key was already used for another file",
+    )
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -164,3 +164,39 @@ async fn a_reader_that_never_reads_keeps_nobody_waiting() {
     assert_eq!(office.mirror.count(tenant), Ok(9));
     office.get("/api/v1/invoices").await.is(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_never_end_are_bounded() {
+    let office = Office::open().await;
+    let mut half = Vec::new();
+    let mut send = async |text: String| {
+        let mut stream = TcpStream::connect(office.served.address()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        half.push(stream);
+    };
+    // Heads and bodies that do not come.
+    for _ in 0..20 {
+        send("GET /api/v1/inv".to_owned()).await;
+    }
+    let post = "POST /api/v1/invoices HTTP/1.1\r\nHost: x\r\nContent-Length: 5000";
+    for _ in 0..3 {
+        send(format!("{post}\r\n{ANNA}\r\n\r\n<half")).await;
+    }
+    office.ask("POST", "/api/v1/invoices", &[ANNA], &sample("1")).await.is(202);
+    // More waits than a tenant may hold.
+    for _ in 0..32 {
+        send(format!("GET /api/v1/changes/stream HTTP/1.1\r\nHost: x\r\n{ANNA}\r\n\r\n")).await;
+    }
+    let mut refused = office.get("/api/v1/changes?since=latest&wait=1").await;
+    for _ in 0..100 {
+        if refused.status == 429 {
+            break;
+        }
+        refused = office.get("/api/v1/changes?since=latest&wait=1").await;
+    }
+    refused.problem(429, "too-many-streams");
+    office.get("/api/v1/invoices").await.is(200);
+    // A head beyond every bound.
+    let long = format!("X-Long: {}", "x".repeat(100_000));
+    assert_eq!(office.ask("GET", "/api/v1/sync", &[ANNA, &long], b"").await.status, 431);
+}

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools check-api lint check-pure demo demo-short build sim planted soak bench
+.PHONY: test tools check-api lint check-pure demo demo-short build sim planted soak fuzz bench
 
 test: lint check-pure tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -36,6 +36,21 @@ soak:
 	@first=$$(date +%s); echo "seeds from $$first"; \
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),2000) FIRST=$$first && \
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),200) FIRST=$$first HOURS=240
+
+# One decoder after the other, or TARGET only, for SECONDS each, by libFuzzer: what it finds is in
+# engine/fuzz/artifacts, what it learns in engine/fuzz/target/corpus. `make test` replays
+# engine/fuzz/corpus without it. The flags are those of cargo-fuzz, which is not needed.
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+fuzz:
+	cd engine/fuzz && RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --locked \
+	  --target-dir $(or $(FUZZ_DIR),target) --target $$(rustc -vV | sed -n 's/^host: //p')
+	@cd engine/fuzz && mkdir -p artifacts && for target in $(or $(TARGET),frame bundle session change xml p7m message); do \
+	  echo "== $$target"; mkdir -p $(or $(FUZZ_DIR),target)/corpus/$$target; \
+	  TARGET=$$target $(or $(FUZZ_DIR),target)/*/release/engine-fuzz -max_total_time=$(or $(SECONDS),60) \
+	    -max_len=16384 -rss_limit_mb=1024 -timeout=10 -artifact_prefix=artifacts/$$target- -print_final_stats=1 \
+	    $(or $(FUZZ_DIR),target)/corpus/$$target corpus/$$target || exit 1; done
 
 build:
 	$(CARGO) build --workspace --bins --locked

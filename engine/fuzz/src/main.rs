@@ -1,0 +1,19 @@
+//! libFuzzer's door to [`targets`]: the environment's TARGET names the one that is tried.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+
+mod targets;
+
+static TRIED: LazyLock<targets::Target> = LazyLock::new(|| {
+    // Automerge may panic inside the wall around it: that is what the wall is for. A panic
+    // that leaves a target still ends the process.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    let name = std::env::var("TARGET").unwrap_or_default();
+    let found = targets::TARGETS.iter().find(|(known, _)| *known == name);
+    found.unwrap_or_else(|| panic!("TARGET is not one of {:?}", targets::TARGETS.map(|(name, _)| name))).1
+});
+
+fuzz_target!(|data: &[u8]| TRIED(data));

@@ -1,0 +1,182 @@
+//! Everything that reads a stranger's bytes, one function each. A target fails by a panic.
+
+use engine::{
+    archive::Recovered,
+    bundle::{Body, Item, PublicKey, Signer},
+    chunk,
+    effect::{Effect, Input},
+    engine::{Config, Engine},
+    grant::{Grant, Role},
+    id::{BlobHash, DocumentId, Incarnation, Kind, VatNumber},
+    record::Record,
+    session::SessionId,
+    time::Time,
+    wire::Frame,
+};
+use fatturapa::{Date, check, envelope, invoice, messages, view};
+
+/// Tries one input.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is also its folder in `corpus/`.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("frame", frame),
+    ("bundle", bundle),
+    ("session", session),
+    ("change", change),
+    ("xml", xml),
+    ("p7m", p7m),
+    ("message", message),
+];
+
+/// What decodes, encodes to what decodes the same; a run opens or says why not.
+fn frame(data: &[u8]) {
+    let Ok(frame) = Frame::decode(data) else { return };
+    let again = Frame::decode(&frame.encode());
+    assert_eq!(again.as_ref(), Ok(&frame));
+    if let Frame::Run(run) = frame {
+        let _ = run.last();
+        let _ = run.open();
+    }
+}
+
+fn bundle(data: &[u8]) {
+    let Ok(body) = Body::decode(data) else { return };
+    let _ = (body.inline_bytes(), body.documents());
+    for blob in &body.blobs {
+        let _ = (0..3).map(|index| blob.chunk_len(index)).collect::<Vec<_>>();
+    }
+    if let Ok(bytes) = body.encode() {
+        assert_eq!(Body::decode(&bytes).as_ref(), Ok(&body));
+    }
+}
+
+/// A change as the engine takes it: bounded, then Automerge behind its wall.
+fn change(data: &[u8]) {
+    if chunk::bound(data).is_err() {
+        return;
+    }
+    for kind in [Kind::Profile, Kind::Contract] {
+        let _ = Record::derive(DocumentId::single(kind), &[data]).encode();
+    }
+    let invoice = DocumentId::invoice(&BlobHash::of(b"invoice"));
+    for kind in [Kind::Outcome, Kind::Annotation] {
+        let _ = Record::derive(invoice.sibling(kind), &[data]).encode();
+    }
+    let _ = Record::derive(invoice, &[data]).encode();
+}
+
+/// Frames of an admitted node, each behind its length (u16, big endian), to a portal: vectors
+/// and digests, runs, wants, in any order.
+fn session(data: &[u8]) {
+    let mut engine = portal();
+    let (id, peer) = (SessionId(2), peer_key().peer());
+    engine.handle(Time::ZERO, Input::Opened { session: id, peer, dialled: false, primary: false });
+    let mut rest = data;
+    for at in 1..200 {
+        let Some((length, after)) = rest.split_first_chunk::<2>() else { break };
+        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
+        let (bytes, after) = after.split_at(length);
+        rest = after;
+        let input = match Frame::decode(bytes) {
+            Ok(frame) => Input::Received { session: id, frame },
+            Err(fault) => Input::Garbage { session: id, fault },
+        };
+        engine.handle(Time::from_millis(at), input);
+        drain(&mut engine, at);
+    }
+    engine.tick(Time::from_millis(1_000_000));
+}
+
+/// Carries out what a host would: everything is stored, every run is sent.
+fn drain(engine: &mut Engine, at: u64) {
+    for _ in 0..10_000 {
+        let Some(effect) = engine.poll() else { return };
+        let input = match effect {
+            Effect::Commit { commit, .. } => Input::Committed { commit },
+            Effect::SendRun { session, upto, .. } => {
+                Input::RunSent { session, upto, bytes: 100, large: upto % 2 == 0 }
+            }
+            Effect::FindMissing { session, tenant, log, blobs } => {
+                let chunks =
+                    blobs.iter().map(|blob| (blob.hash, (0..blob.chunks.len() as u32).collect()));
+                Input::Missing { session, tenant, log, chunks: chunks.collect() }
+            }
+            _ => continue,
+        };
+        engine.handle(Time::from_millis(at), input);
+    }
+    panic!("the engine does not come to rest");
+}
+
+fn xml(data: &[u8]) {
+    let day = Date::new(2026, 11, 24).expect("a day that exists");
+    let report =
+        check::check_bytes("IT01234567890_00001.xml", data, &check::Context::received(day));
+    let _ = (report.to_json(), report.to_text());
+    if let Ok(file) = invoice::read("IT01234567890_00001.xml", data) {
+        let _ = (view::html(&file, Some(data)), view::text(&file), invoice::attachment(data, 0, 0));
+    }
+}
+
+fn p7m(data: &[u8]) {
+    let _ = envelope::open(data);
+    let day = Date::new(2026, 11, 24).expect("a day that exists");
+    let _ = check::check_bytes("IT01234567890_00001.xml.p7m", data, &check::Context::received(day));
+}
+
+fn message(data: &[u8]) {
+    let _ = messages::read(data);
+}
+
+/// A key of which only the public half is used: what the portal signs here nobody verifies.
+struct NoSigner(PublicKey);
+
+impl Signer for NoSigner {
+    fn public_key(&self) -> &PublicKey {
+        &self.0
+    }
+    fn sign(&self, _: &[u8]) -> [u8; 64] {
+        [0; 64]
+    }
+}
+
+fn portal() -> Engine {
+    let key = key_of([
+        "e62f5382b5a74c9c2967fc52acaeb8e2de4bcc488ea8ffb558adf80d75d04e6b",
+        "88fdf4e438f85643d62cfef21557ae96c3880d391810cee11b61ba72840df80c",
+    ]);
+    let peer = key.peer();
+    let config = Config {
+        signer: Box::new(NoSigner(key)),
+        incarnation: Incarnation([7; 16]),
+        role: Role::Portal,
+        tenant: None,
+        portals: vec![peer],
+        agent: "fuzzed".to_owned(),
+    };
+    let grant = Grant { spki: peer_key().spki().to_vec(), not_after_ms: u64::MAX };
+    let statements = vec![(tenant(), Item::Grant(grant))];
+    Engine::new(config, Recovered { statements, ..Recovered::default() })
+}
+
+/// The admitted node's key: the second of the simulator's.
+pub fn peer_key() -> PublicKey {
+    key_of([
+        "b8cab4f8aeef05709389ffc4aa971a25c7330a144075432c1643a84da1653ba6",
+        "47371e90d683e26633f478bfacb8f0e52ac7a348d7c9094cec785c0452371e25",
+    ])
+}
+
+/// The one tenant that is spoken of.
+pub fn tenant() -> VatNumber {
+    VatNumber::parse("02038490237").expect("a VAT number")
+}
+
+fn key_of(point: [&str; 2]) -> PublicKey {
+    let hex =
+        ["3059301306072a8648ce3d020106082a8648ce3d03010703420004", point[0], point[1]].concat();
+    let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("two hexadecimal digits");
+    let spki: Vec<u8> = (0..hex.len()).step_by(2).map(digit).collect();
+    PublicKey::from_spki(&spki).expect("a P-256 key")
+}

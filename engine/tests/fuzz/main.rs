@@ -1,0 +1,165 @@
+//! The corpus of `engine/fuzz`, replayed, and some thousand mutations of it: the same targets
+//! as libFuzzer's, without it. What a long run finds is added to the corpus.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the corpus is on a disk, of which the engine knows nothing"
+)]
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use std::{fs, path::PathBuf};
+
+use engine::{
+    bundle::{BlobRef, Body, Item},
+    document::{
+        annotation::{self, AnnotationEdit},
+        outcome::{self, OutcomeEntry, Receipt},
+        profile::{self, ProfileField},
+    },
+    grant::Revocation,
+    id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
+    vector::Digest,
+    wire::{Chunk, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+};
+use targets::{TARGETS, peer_key, tenant};
+
+fn folder(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder(target))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_corpus_stops_nothing() {
+    for (name, target) in TARGETS {
+        let files = corpus(name);
+        assert!(files.len() >= 3, "{name} has a corpus");
+        for (path, bytes) in files {
+            println!("{}", path.display());
+            target(&bytes);
+        }
+    }
+}
+
+#[test]
+fn mutations_of_the_corpus_stop_nothing() {
+    let mut dice = 0x5eed_u64;
+    let mut throw = |sides: usize| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        (dice % sides.max(1) as u64) as usize
+    };
+    for (name, target) in TARGETS {
+        let files = corpus(name);
+        for _ in 0..500 {
+            let mut bytes = files[throw(files.len())].1.clone();
+            for _ in 0..=throw(4) {
+                let at = throw(bytes.len());
+                match throw(5) {
+                    _ if bytes.is_empty() => bytes.push(throw(256) as u8),
+                    0 => bytes[at] ^= 1 << throw(8),
+                    1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][throw(5)],
+                    2 => drop(bytes.remove(at)),
+                    3 => bytes.insert(at, throw(256) as u8),
+                    _ => bytes.truncate(at),
+                }
+            }
+            target(&bytes);
+        }
+    }
+}
+
+/// The first corpus, which a long run grows from.
+#[test]
+#[ignore = "writes engine/fuzz/corpus"]
+fn write_seeds() {
+    let log = LogId::derive(&peer_key().peer(), &Incarnation([1; 16]));
+    let invoice = DocumentId::invoice(&BlobHash::of(b"one"));
+    let note = [AnnotationEdit::Notes("one".to_owned()), AnnotationEdit::Paid(Some(9))];
+    let entry = OutcomeEntry::new(Receipt::Sent, "1234567890", 1_764_000_000_000);
+    let changes = [
+        annotation::edit(log, &[], &note).unwrap().unwrap(),
+        outcome::add(log, &[], &entry).unwrap().unwrap(),
+        profile::edit(log, &[], &[(ProfileField::Pec, "a@b.it")]).unwrap().unwrap(),
+    ];
+    let small = Body {
+        written_ms: 5,
+        items: vec![Item::Change {
+            document: invoice.sibling(Kind::Annotation),
+            change: changes[0].clone(),
+        }],
+        blobs: vec![BlobRef::of(b"<xml/>")],
+    };
+    let peer = peer_key().peer();
+    let statement = Item::Revocation(Revocation { peer, cuts: vec![(log, 3)] });
+    let large =
+        Body { written_ms: 6, items: vec![statement], blobs: vec![BlobRef::of(&[7; 90_000])] };
+    let bodies = [Body::default(), small, large].map(|body| body.encode().unwrap());
+    let (tenant, digest) = (Tenant(tenant()), Digest::default());
+    let run = Run {
+        tenant,
+        log,
+        first: 1,
+        previous: engine::bundle::ChainHash::START,
+        origin: Some(OriginParts {
+            spki: peer_key().spki().to_vec(),
+            incarnation: Incarnation([1; 16]),
+        }),
+        bodies: vec![bodies[1].len() as u32],
+        inline: 6,
+        signature: engine::bundle::Signature::from_bytes(&[9; 64]),
+        payload: Run::pack([bodies[1].as_slice()].into_iter(), [b"<xml/>".as_slice()].into_iter()),
+    };
+    let space = |rest| SpaceState { tenant, logs: vec![(log, 3)], rest, digest };
+    let hello = |spaces| {
+        let (agent, root) = ("node".to_owned(), digest);
+        Frame::Hello(Hello { versions: VERSIONS, agent, primary: true, spaces, root })
+    };
+    let blob = BlobHash::of(&[7; 90_000]);
+    let frames = [
+        hello(vec![space(None)]),
+        hello(vec![]),
+        Frame::Spaces(vec![space(Some([1; 8]))]),
+        Frame::WantSpaces(vec![tenant]),
+        Frame::Run(run),
+        Frame::Ack { tenant, logs: vec![(log, 1)] },
+        Frame::Have { tenant, logs: vec![(log, 4)] },
+        Frame::Want { tenant, log, after: 0 },
+        Frame::WantChunks { tenant, blob, first: 0, count: 2 },
+        Frame::Chunk(Chunk { tenant, blob, index: 0, bytes: vec![7; 100] }),
+        Frame::Path { primary: true },
+        Frame::Ping(1),
+        Frame::Pong(1),
+        Frame::Bye(None),
+    ]
+    .map(|frame| frame.encode());
+    let told = |order: &[usize]| -> Vec<u8> {
+        let frames = order.iter().map(|at| &frames[*at]);
+        frames.flat_map(|f| [&(f.len() as u16).to_be_bytes()[..], f].concat()).collect()
+    };
+    let sessions =
+        [told(&[0, 4, 5, 6, 7, 8, 9, 10, 11]), told(&[1, 2, 3, 4]), told(&[0, 2, 7, 7, 12, 13])];
+    let all = [
+        ("frame", frames.to_vec()),
+        ("bundle", bodies.to_vec()),
+        ("change", changes.to_vec()),
+        ("session", sessions.to_vec()),
+    ];
+    for (name, seeds) in all {
+        fs::create_dir_all(folder(name)).unwrap();
+        for (n, seed) in seeds.iter().enumerate() {
+            fs::write(folder(name).join(format!("seed-{n:02}")), seed).unwrap();
+        }
+    }
+}

@@ -138,6 +138,15 @@ pub struct SessionView {
     pub rtt: Option<Duration>,
 }
 
+/// What the grants say of a key in a tenant's space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It may hold the space.
+    pub may_hold: bool,
+    /// It was revoked, for ever.
+    pub is_revoked: bool,
+}
+
 /// The answer to an append: where it stands, durably.
 pub type Said = Result<(LogId, Seq), AppendError>;
 
@@ -154,6 +163,11 @@ enum Event {
         reply: oneshot::Sender<Said>,
     },
     View(oneshot::Sender<View>),
+    Standing {
+        tenant: VatNumber,
+        peer: PeerId,
+        reply: oneshot::Sender<Standing>,
+    },
     Accepted(Connection),
     Dialled {
         attempt: AttemptId,
@@ -445,6 +459,11 @@ impl HostHandle {
     /// What the host holds and whom it talks to.
     pub async fn view(&self) -> View {
         self.ask(Event::View).await.unwrap_or_default()
+    }
+
+    /// What the grants say of `peer` in `tenant`'s space.
+    pub async fn standing(&self, tenant: VatNumber, peer: PeerId) -> Standing {
+        self.ask(|reply| Event::Standing { tenant, peer, reply }).await.unwrap_or_default()
     }
 
     /// Hands over a connection that a listener accepted.

@@ -12,7 +12,7 @@ use engine::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Event, Host, next_session, now_ms, paths,
+    Event, Host, Standing, next_session, now_ms, paths,
     session::{ChunkRequest, Line},
 };
 use crate::{
@@ -43,6 +43,12 @@ impl Host {
                 let items = vec![Item::Revocation(Revocation { peer, cuts })];
                 let written_ms = now_ms();
                 self.feed(Input::Append { ticket, tenant, written_ms, items, files: vec![] });
+            }
+            Event::Standing { tenant, peer, reply } => {
+                let authority = self.engine.authority();
+                let may_hold = authority.may_hold(&peer, tenant);
+                let is_revoked = authority.is_revoked(&peer, tenant);
+                let _ = reply.send(Standing { may_hold, is_revoked });
             }
             Event::View(reply) => {
                 let _ = reply.send(self.view());

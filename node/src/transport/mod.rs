@@ -23,6 +23,7 @@ pub mod connection;
 pub mod dial;
 mod frame;
 mod gate;
+pub mod guest;
 pub mod identity;
 pub mod listen;
 pub mod pin;

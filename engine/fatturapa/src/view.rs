@@ -13,7 +13,7 @@ use crate::invoice::{Invoice, InvoiceFile, Party, ReferenceKind};
 
 pub use self::html::html;
 #[cfg(feature = "pdf")]
-pub use self::pdf::pdf;
+pub use self::pdf::{Letter, letter, pdf};
 pub use self::text::text;
 
 /// One invoice laid out, before it takes a form.

@@ -24,7 +24,43 @@ pub fn pdf(file: &InvoiceFile) -> Vec<u8> {
     for page in pages(file) {
         sheets.page(&page);
     }
-    sheets.finish(&file.file_name)
+    let foot =
+        format!("{} - vista di cortesia, il documento fiscale è il file XML", file.file_name);
+    sheets.finish(&foot)
+}
+
+/// A letter on as many sheets as it takes. The same letter gives the same bytes.
+#[must_use]
+pub fn letter(letter: &Letter) -> Vec<u8> {
+    let mut sheets = Sheets::default();
+    sheets.turn();
+    for line in wrap(&letter.title, 16.0, true, INNER) {
+        sheets.y -= 18.0;
+        sheets.show(MARGIN, sheets.y, 16.0, BOLD, 0.1, &line);
+    }
+    sheets.y -= 8.0;
+    sheets.rule(sheets.y, 2.0, [0.12, 0.37, 0.55]);
+    sheets.y -= 4.0;
+    for (heading, paragraphs) in &letter.sections {
+        sheets.heading(heading);
+        sheets.y -= 2.0;
+        for text in paragraphs {
+            sheets.paragraph(text);
+            sheets.y -= 4.0;
+        }
+    }
+    sheets.finish(&letter.foot)
+}
+
+/// Something in writing: a title, sections of paragraphs, and what stands below each sheet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The title.
+    pub title: String,
+    /// Headings, each with its paragraphs.
+    pub sections: Vec<(String, Vec<String>)>,
+    /// What stands below each sheet.
+    pub foot: String,
 }
 
 #[derive(Default)]
@@ -192,7 +228,7 @@ impl Sheets {
         self.rule(self.y, 0.8, [0.62, 0.69, 0.74]);
     }
 
-    fn finish(mut self, file_name: &str) -> Vec<u8> {
+    fn finish(mut self, foot: &str) -> Vec<u8> {
         self.done.extend(self.now.take());
         self.done.truncate(SHEETS_MAX);
         let count = self.done.len();
@@ -211,11 +247,9 @@ impl Sheets {
                 .encoding_predefined(Name(b"WinAnsiEncoding"));
         }
         for (place, mut content) in std::mem::take(&mut self.done).into_iter().enumerate() {
-            let foot =
-                format!("{file_name} - vista di cortesia, il documento fiscale è il file XML");
             let number = format!("{} / {count}", place + 1);
             for (x, text) in
-                [(MARGIN, &foot), (WIDTH - MARGIN - width(&number, 7.5, false), &number)]
+                [(MARGIN, foot), (WIDTH - MARGIN - width(&number, 7.5, false), &*number)]
             {
                 content.begin_text().set_font(PLAIN, 7.5);
                 content.set_fill_gray(0.5).next_line(x, 30.0).show(Str(&win_ansi(text))).end_text();

@@ -2,6 +2,18 @@
 //! brings; replication is the node's, unchanged.
 #![forbid(unsafe_code)]
 
+pub mod books;
 pub mod config;
+pub mod contract;
+pub mod door;
+pub mod enactor;
+pub mod lang;
+pub mod office;
+pub mod onboarding;
+pub mod pages;
+pub mod portal;
+pub mod post;
+pub mod records;
 pub mod sdi;
 pub mod service;
+pub mod spaces;

@@ -65,6 +65,18 @@ enum Command {
         /// Its certificate, `<partitaiva>.cert`.
         cert: PathBuf,
     },
+    /// Makes the first administrator, or another: prints the link, good once and for seven days, by
+    /// which that person sets a password.
+    AdminLink {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The user name to be.
+        #[arg(long)]
+        user: String,
+        /// The certificate that person has in the browser, by `staffetta-certgen issue`.
+        cert: PathBuf,
+    },
     /// Ends a certificate: both portals cut it off, whatever is connected.
     Revoke {
         /// The configuration file.
@@ -124,6 +136,7 @@ fn main() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::AdminLink { config, user, cert } => admin_link(&config, user, &cert),
         Command::Admit { config, vat, cert } => admit(&config, vat.0, &cert),
         Command::Revoke { config, vat, pin } => said(&config, &Ask::Revoke { vat: vat.0, pin }),
         Command::Config { show: ConfigCommand::Show } => {
@@ -181,6 +194,24 @@ fn admit(path: &Path, vat: VatNumber, cert: &Path) -> ExitCode {
         }
         Ok(Certificate { spki, not_after, .. }) => said(path, &Ask::Admit { vat, spki, not_after }),
         Err(error) => fail(3, &error),
+    }
+}
+
+fn admin_link(path: &Path, user: String, cert: &Path) -> ExitCode {
+    let file = cert.display().to_string();
+    let read = fs::read(cert).map_err(|error| format!("cannot read {file}: {error}"));
+    let read = read.and_then(|bytes| certificate(&bytes, &file).map_err(|error| error.to_string()));
+    let question = match read {
+        Ok(Certificate { spki, not_after, .. }) => Ask::AdminLink { user, spki, not_after },
+        Err(error) => return fail(3, &error),
+    };
+    match ask(path, &question) {
+        Ok(answer) if answer["done"] == true => {
+            println!("{}", answer["link"].as_str().unwrap_or_default());
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => fail(4, &answer["error"].as_str().unwrap_or("refused")),
+        Err(code) => code,
     }
 }
 

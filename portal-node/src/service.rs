@@ -1,18 +1,25 @@
 //! A portal at work: one store, one host for every tenant, listeners on every line, the SdI
 //! folder, and one door for questions.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use engine::{
     bundle::Item,
+    document::{
+        account::{AccountEdit, AccountRole, OneTime},
+        customer::{CustomerEdit, DoorCertificate},
+        step::{Act, Step},
+    },
     grant::{Grant, Role},
-    id::{PeerId, VatNumber},
+    id::{OFFICE, PeerId, VatNumber},
     route::Mode,
     store::Store,
 };
 use node::{
+    api::keys::IdempotencyKeys,
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
+    mirror::{Mirror, MirrorOptions},
     originals, private,
     service::{ServiceError, bind, days_left, io_error, stopped},
     status::{routes, tenant_status},
@@ -20,9 +27,22 @@ use node::{
     truth::{Truth, TruthOptions},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::{
+    net::TcpListener,
+    task::{JoinSet, spawn_blocking},
+};
 
-use crate::{config::PortalConfig, sdi::SdiFolder};
+use crate::{
+    books::BookError,
+    config::PortalConfig,
+    door::{self, sessions},
+    enactor,
+    office::now_ms,
+    pages,
+    portal::Portal,
+    records,
+    sdi::SdiFolder,
+};
 
 /// What a portal can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +60,15 @@ pub enum Ask {
     Admit {
         /// The P.IVA.
         vat: VatNumber,
+        /// DER SubjectPublicKeyInfo.
+        spki: Vec<u8>,
+        /// End of the certificate, seconds since 1970.
+        not_after: u64,
+    },
+    /// Make a link by which `user`, with this key, becomes an administrator.
+    AdminLink {
+        /// The user name.
+        user: String,
         /// DER SubjectPublicKeyInfo.
         spki: Vec<u8>,
         /// End of the certificate, seconds since 1970.
@@ -101,16 +130,132 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
             accepting.accepted(connection);
         }
     };
+    let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
+    let mirror = Arc::new(mirror);
+    let door = open_door(config, &identity, &host, &store, &mirror).await?;
+    let records = records::run(host.clone(), Arc::clone(&store), mirror);
     let data = config.data.display();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(pin = %identity.peer(), "portal is at work");
     tokio::select! {
         () = accept => {}
         () = sdi.run() => {}
-        () = answer(config, &identity, &host, &store, questions) => {}
+        () = records => {}
+        () = at_the_door(door.clone()) => {}
+        () = answer(config, &identity, &host, &store, door.as_ref(), questions) => {}
         () = stopped() => tracing::info!("portal stops"),
     }
     Ok(())
+}
+
+/// The pages, bound and not served yet.
+#[derive(Clone)]
+struct Door {
+    portal: Arc<Portal>,
+    api: axum::Router,
+    tls: Arc<rustls::ServerConfig>,
+    sockets: Vec<Arc<std::net::TcpListener>>,
+}
+
+async fn open_door(
+    config: &PortalConfig,
+    identity: &Identity,
+    host: &HostHandle,
+    store: &Arc<dyn Store>,
+    mirror: &Arc<Mirror>,
+) -> Result<Option<Door>, ServiceError> {
+    let Some(mut told) = config.door.clone() else { return Ok(None) };
+    if told.listen.is_empty() {
+        return Err(ServiceError::Nothing("listen address in [door]"));
+    }
+    told.read_authorities()
+        .map_err(|error| io_error("trust in [door]")(io::Error::other(error)))?;
+    let shown = match (&told.cert, &told.key) {
+        (Some(cert), Some(key)) => Identity::load(cert, key)?,
+        (None, None) => identity.clone(),
+        _ => return Err(ServiceError::Nothing("pair of cert and key in [door]")),
+    };
+    let tls = door::tls(&shown)
+        .map_err(io::Error::other)
+        .map_err(io_error("the certificate of [door]"))?;
+    let mut sockets = Vec::new();
+    for address in &told.listen {
+        let bound = std::net::TcpListener::bind(address)
+            .and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        sockets.push(Arc::new(bound.map_err(io_error(format!("door address {address}")))?));
+    }
+    let mut portals = vec![("questo portale".to_owned(), identity.peer())];
+    portals.extend(config.portals.iter().map(|other| (other.name.clone(), other.pin)));
+    let portal = Portal::new(told, host.clone(), Arc::clone(store), Arc::clone(mirror), portals)
+        .map_err(io::Error::other)
+        .map_err(io_error("[door]"))?;
+    let keys = IdempotencyKeys::open(&config.data).map_err(io_error(config.data.display()))?;
+    let api = door::api::api(&portal, Arc::new(keys));
+    Ok(Some(Door { portal: Arc::new(portal), api, tls, sockets }))
+}
+
+/// Serves the pages and does what is decided there; without a door it only waits.
+async fn at_the_door(door: Option<Door>) {
+    let Some(Door { portal, api, tls, sockets }) = door else {
+        return std::future::pending().await;
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(enactor::run(Arc::clone(&portal)));
+    for socket in sockets {
+        let socket = socket.try_clone().and_then(TcpListener::from_std);
+        match socket {
+            Ok(socket) => {
+                tasks.spawn(door::serve(
+                    Arc::clone(&portal),
+                    api.clone(),
+                    Arc::clone(&tls),
+                    socket,
+                ));
+            }
+            Err(error) => tracing::error!(%error, "an address of the door is not served"),
+        }
+    }
+    tasks.join_next().await;
+}
+
+/// A link by which `user` sets a password and is an administrator then.
+async fn admin_link(
+    door: Option<&Door>,
+    identity: &Identity,
+    user: &str,
+    spki: Vec<u8>,
+    not_after: u64,
+) -> Result<String, String> {
+    let door = door.ok_or("this portal has no [door] in its configuration")?;
+    let portal = &door.portal;
+    let secret = sessions::secret().map_err(|error| error.to_string())?;
+    let now = now_ms();
+    let step = |act, note: &str| Step {
+        at_ms: now,
+        act,
+        user: String::new(),
+        peer: identity.peer(),
+        note: note.to_owned(),
+    };
+    let not_after_ms = not_after.saturating_mul(1000);
+    let certificate = DoorCertificate { spki, not_after_ms, bound_ms: now };
+    let bound = step(Act::CertificateBound, &certificate.peer().to_string());
+    let edits = vec![CustomerEdit::Bound(certificate), CustomerEdit::Step(bound)];
+    let told = |error: BookError| error.to_string();
+    portal.books.edit_customer(OFFICE, |_| Ok(edits)).await.map_err(told)?;
+    let link = OneTime {
+        hash: sessions::digest(&secret),
+        until_ms: now + pages::office::LINK_MS,
+        about: vec![],
+    };
+    let edits = vec![
+        AccountEdit::Name(user.to_owned()),
+        AccountEdit::Member(OFFICE, Some(AccountRole::Administrator)),
+        AccountEdit::Link(Some(link)),
+        AccountEdit::Step(step(Act::UserChanged, "administrator")),
+    ];
+    portal.books.edit_account(user, |_| Ok(edits)).await.map_err(told)?;
+    Ok(format!("{}/invito/{secret}", portal.door.url.trim_end_matches('/')))
 }
 
 async fn answer(
@@ -118,11 +263,18 @@ async fn answer(
     identity: &Identity,
     host: &HostHandle,
     store: &Arc<dyn Store>,
+    door: Option<&Door>,
     mut questions: tokio::sync::mpsc::Receiver<Question<Ask>>,
 ) {
     while let Some((ask, reply)) = questions.recv().await {
         let answer = match ask {
-            Ask::Status => status(config, identity, host).await,
+            Ask::Status => {
+                let mut told = status(config, identity, host).await;
+                let pages = door.iter().flat_map(|door| &door.sockets);
+                let pages: Vec<_> = pages.filter_map(|socket| socket.local_addr().ok()).collect();
+                told["pages"] = serde_json::json!(pages);
+                told
+            }
             Ask::Originals { vat, after } => {
                 let store = Arc::clone(store);
                 // Reading every file takes its time, and nobody else is to wait for it.
@@ -133,6 +285,12 @@ async fn answer(
                 let grant = Grant { spki, not_after_ms: not_after.saturating_mul(1000) };
                 let said = host.append(vat, vec![Item::Grant(grant)], vec![]).await;
                 said_json(said.map(|_| ()).map_err(|error| error.to_string()))
+            }
+            Ask::AdminLink { user, spki, not_after } => {
+                match admin_link(door, identity, &user, spki, not_after).await {
+                    Ok(link) => serde_json::json!({ "done": true, "link": link }),
+                    Err(error) => said_json(Err(error)),
+                }
             }
             Ask::Revoke { vat, pin } => said_json(revoke(host, vat, &pin).await),
         };
@@ -191,6 +349,7 @@ async fn status(
     serde_json::json!({
         "pin": identity.peer().to_string(),
         "storage": view.stuck,
+        "admitted": view.admitted.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "routes": routes,
         "tenants": tenants,
     })

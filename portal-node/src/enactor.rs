@@ -1,0 +1,108 @@
+//! Makes grants what onboarding says: an enabled customer's certificates may replicate, and one
+//! that ended may not, without anybody restarting anything.
+//!
+//! It looks again whenever a space changed, here or on the other portal, since the last paper
+//! may be signed on one while the administrator admits on the other. Doing it twice is doing it
+//! once. A customer that only changes its data afterwards goes on replicating.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use engine::{
+    bundle::Item,
+    document::{
+        contract::ContractEdit,
+        step::{Act, Step},
+    },
+    grant::Grant,
+    id::{OFFICE, VatNumber},
+};
+use tokio::time::sleep;
+
+use crate::{
+    books::BookError,
+    office::now_ms,
+    onboarding::{Stage, onboarding},
+    portal::Portal,
+};
+
+/// Pause after something went wrong.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Follows every space until the host ends.
+pub async fn run(portal: Arc<Portal>) {
+    let mut fresh = portal.host.fresh();
+    let mut seen: BTreeMap<VatNumber, u64> = BTreeMap::new();
+    loop {
+        let now = fresh.borrow_and_update().clone();
+        let moved: Vec<_> =
+            now.iter().filter(|(vat, at)| seen.get(vat) != Some(at)).map(|(vat, _)| *vat).collect();
+        // The office says who is a customer and who was admitted: look at every one.
+        let customers = portal.office.customers().map(|all| all.into_iter().map(|(vat, _)| vat));
+        let due: Vec<_> = match customers {
+            Ok(customers) if moved.contains(&OFFICE) => customers.collect(),
+            Ok(customers) => customers.filter(|vat| moved.contains(vat)).collect(),
+            Err(_) => vec![],
+        };
+        let mut failed = false;
+        for vat in due {
+            if let Err(error) = enact(&portal, vat).await {
+                tracing::error!(%vat, %error, "what was decided is not done yet");
+                failed = true;
+            }
+        }
+        if failed {
+            sleep(RETRY).await;
+            continue;
+        }
+        seen = now;
+        if fresh.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Makes the grants of `vat` what its papers say now.
+///
+/// # Errors
+/// [`BookError`]; it is tried again.
+pub async fn enact(portal: &Portal, vat: VatNumber) -> Result<(), BookError> {
+    let Some(customer) = portal.office.customer(vat)? else { return Ok(()) };
+    let contract = portal.books.contract(vat)?;
+    let profile = portal.books.profile(vat)?;
+    let stage = onboarding(vat, &profile, &contract, &customer).stage;
+    let is_enabled = contract.enabled_ms.is_some();
+    let mut granted = false;
+    for (certificate, ended) in &customer.certificates {
+        let peer = certificate.peer();
+        let standing = portal.host.standing(vat, peer).await;
+        if ended.is_some() {
+            if standing.may_hold {
+                portal.host.revoke(vat, peer).await?;
+            }
+        } else if (stage == Stage::Enabled || (is_enabled && stage != Stage::Suspended))
+            && !standing.may_hold
+            && !standing.is_revoked
+        {
+            let not_after_ms = certificate.not_after_ms;
+            let grant = Grant { spki: certificate.spki.clone(), not_after_ms };
+            portal.host.append(vat, vec![Item::Grant(grant)], vec![]).await?;
+            granted = true;
+        }
+    }
+    let act = match (stage, is_enabled) {
+        (Stage::Enabled, false) => Act::Enabled,
+        (Stage::Suspended, true) => Act::Disabled,
+        _ => {
+            if granted {
+                tracing::info!(%vat, "a further certificate may replicate");
+            }
+            return Ok(());
+        }
+    };
+    let at_ms = now_ms();
+    let since = (act == Act::Enabled).then_some(at_ms);
+    let by = portal.host.peer();
+    let step = Step { at_ms, act, user: String::new(), peer: by, note: String::new() };
+    let edits = vec![ContractEdit::Enabled(since), ContractEdit::Step(step)];
+    portal.books.edit_contract(vat, vec![], |_| Ok(edits)).await
+}

@@ -1,0 +1,9 @@
+//! The portal's pages, asked over TLS by a browser with a certificate.
+#![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
+
+mod browser;
+mod invoices;
+mod matrix;
+mod onboarding;
+mod people;
+mod town;

@@ -1,0 +1,146 @@
+//! Two portals in this process, on ports of the system's choice, and the authority that issued
+//! everybody's certificates.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use certgen::{Authority, Existing, Host, Issued, Moment, Options, PortalName};
+use engine::id::VatNumber;
+use node::{control, transport::identity::certificate};
+use portal_node::{
+    config::PortalConfig,
+    service::{self, Ask},
+};
+use tokio::task::JoinHandle;
+
+/// Patience of a test that waits for something another task does.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One portal.
+pub struct House {
+    pub config: PortalConfig,
+    pub pages: SocketAddr,
+    running: Option<JoinHandle<()>>,
+}
+
+/// All of it. Removed when dropped.
+pub struct Town {
+    pub root: tempfile::TempDir,
+    pub a: House,
+    pub b: House,
+    authority: Authority,
+}
+
+pub fn vat(text: &str) -> VatNumber {
+    VatNumber::parse(text).unwrap()
+}
+
+impl Town {
+    /// Both portals up, nobody in them.
+    pub async fn found() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut authority =
+            Authority::open_or_create(&root.path().join("authority"), Moment::now()).unwrap();
+        let mut pins = Vec::new();
+        for name in ["a", "b"] {
+            let hosts = vec![Host::parse("localhost").unwrap()];
+            let name = PortalName::parse(name).unwrap();
+            let issued = authority.issue_portal(name, hosts, Options::default()).unwrap();
+            issued.write(root.path(), Existing::Refuse).unwrap();
+            pins.push(issued.peer().to_string());
+        }
+        let (at_a, at_b) = (free(), free());
+        let config = |name: &str, here: SocketAddr, other: &str, pin: &str, there: SocketAddr| {
+            let path = |end: &str| root.path().join(format!("{name}{end}")).display().to_string();
+            let text = format!(
+                "data = {:?}\ncert = {:?}\nkey = {:?}\nlisten = [\"{here}\"]\nsdi = {:?}\n\
+                 [[portal]]\nname = {other:?}\npin = {pin:?}\naddresses = [\"{there}\"]\n\
+                 [[line]]\naddress = \"127.0.0.1\"\n\
+                 [door]\nlisten = [\"127.0.0.1:0\"]\nurl = \"https://localhost\"\n\
+                 name = \"Intermediario Prova\"\nabout = \"Verona\"\npec = \"noi@pec.example.it\"\n\
+                 recipient_code = \"ABC1234\"\nspool = {:?}\n",
+                path("-data"),
+                path(".cert"),
+                path(".key"),
+                path("-sdi"),
+                path("-pec"),
+            );
+            let config: PortalConfig = toml::from_str(&text).unwrap();
+            House { config, pages: SocketAddr::from(([127, 0, 0, 1], 0)), running: None }
+        };
+        let mut a = config("a", at_a, "B", &pins[1], at_b);
+        let mut b = config("b", at_b, "A", &pins[0], at_a);
+        a.open().await;
+        b.open().await;
+        Self { root, a, b, authority }
+    }
+
+    /// Issues a certificate for `vat`; returns its files' common stem.
+    pub fn issue(&mut self, vat: VatNumber, name: &str) -> PathBuf {
+        let issued: Issued = self.authority.issue_node(vat, Options::default()).unwrap();
+        let folder = self.root.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        issued.write(&folder, Existing::Refuse).unwrap();
+        folder.join(vat.to_string())
+    }
+
+    /// The authority's certificate, PEM.
+    pub fn authority(&self) -> String {
+        self.authority.cert_pem().to_owned()
+    }
+}
+
+impl House {
+    /// Starts it and waits until its pages can be asked for.
+    pub async fn open(&mut self) {
+        let config = self.config.clone();
+        let _ = fs::remove_file(config.data.join("control.json"));
+        self.running = Some(tokio::spawn(async move {
+            service::run(&config).await.unwrap();
+        }));
+        let begun = Instant::now();
+        loop {
+            if let Ok(told) = control::ask(&self.config.data, Ask::Status).await {
+                self.pages = told["pages"][0].as_str().unwrap().parse().unwrap();
+                return;
+            }
+            assert!(!self.running.as_ref().unwrap().is_finished(), "the portal did not start");
+            assert!(begun.elapsed() < PATIENCE, "the portal does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The first administrator's link, its path only.
+    pub async fn admin_link(&self, user: &str, stem: &Path) -> String {
+        let file = stem.with_extension("cert");
+        let read = certificate(&fs::read(&file).unwrap(), "the certificate").unwrap();
+        let ask = Ask::AdminLink { user: user.into(), spki: read.spki, not_after: read.not_after };
+        let told = control::ask(&self.config.data, ask).await.unwrap();
+        let link = told["link"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+        link.strip_prefix("https://localhost").unwrap().to_owned()
+    }
+}
+
+/// Waits until `is_so`.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+/// An address free for UDP and TCP now.
+fn free() -> SocketAddr {
+    loop {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address;
+        }
+    }
+}

@@ -26,8 +26,11 @@ pub struct Customers {
     store: Arc<dyn Store>,
     mirror: Arc<Mirror>,
     twins: Vec<(String, PeerId)>,
-    kept: Mutex<(u64, BTreeMap<VatNumber, (u64, Arc<Space>)>)>,
+    kept: Mutex<Kept>,
 }
+
+/// The turn, and each space with the turn in which it was last asked for.
+type Kept = (u64, BTreeMap<VatNumber, (u64, Arc<Space>)>);
 
 impl Customers {
     /// None yet. `twins` are the other portals.

@@ -60,7 +60,6 @@ impl Compared {
 }
 
 /// The API of `portal`, for nobody yet.
-#[must_use]
 pub fn api(portal: &Portal, keys: Arc<IdempotencyKeys>) -> Router {
     router(Api::new(Arc::clone(&portal.spaces) as _, keys))
 }

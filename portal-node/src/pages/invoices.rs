@@ -164,7 +164,7 @@ pub async fn show(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response {
     let is_received = content.direction == Direction::Received;
     let other = if is_received { &content.supplier } else { &content.buyer };
     let state = standing(is_received, records.outcome.as_ref().map(|outcome| outcome.state));
-    let (id, at) = (records.id, format!("/fatture/{}", records.id));
+    let at = format!("/fatture/{}", records.id);
     let body = html! {
         p.lead { strong { (other.name) } @if !other.vat.is_empty() { " · " (other.vat) }
             " " span.badge.(state_tone(state)) { (state_word(lang, state)) } }
@@ -214,7 +214,6 @@ pub async fn show(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response {
     };
     let here = if is_received { Here::Received } else { Here::Sent };
     let title = format!("{} {}", lang.t("Fattura", "Invoice"), content.number);
-    let _ = id;
     page(&portal, &who, here, &title, &body)
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use super::{
     browser::{Browser, Page},
     people::{ADIGE, BRENTA, PASSWORD},
-    town::{Town, until, vat},
+    town::{Town, until},
 };
 
 /// An invoice from `supplier` to `buyer`, as the SdI takes it.
@@ -98,7 +98,6 @@ async fn what_comes_is_seen_on_both_portals_and_by_its_owner_only() {
         first_in(&shared.lock().await.get("/fatture/ricevute").await).is_some()
     })
     .await;
-    let _ = vat(ADIGE);
 }
 
 /// An owner of Adige writes its data: the space begins.

@@ -181,7 +181,8 @@ pub async fn examine(config: &NodeConfig) -> (Vec<Finding>, serde_json::Value) {
 }
 
 fn listeners(config: &NodeConfig) -> Vec<(String, std::net::SocketAddr)> {
-    let api = config.api.iter().flat_map(|api| &api.listen);
+    // A port that the system chooses cannot be known here.
+    let api = config.api.iter().flat_map(|api| &api.listen).filter(|api| api.port() != 0);
     api.map(|address| ("api".to_owned(), *address)).collect()
 }
 

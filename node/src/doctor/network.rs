@@ -80,9 +80,16 @@ impl Probe {
         let dialer = Dialer::new(identity, pins, vec![endpoint]);
         match dialer.dial(0, address, pin, transport).await {
             Ok(connection) => {
-                let connection = connection.handle();
-                // A certificate that is not admitted is told so just after.
-                if let Ok(why) = timeout(ADMITTED, connection.closed()).await {
+                let handle = connection.handle();
+                let (_sender, mut receiver) = connection.split();
+                let connection = handle;
+                // A certificate that is not admitted is told so just after; one that is, is
+                // waited for to speak first.
+                let refused = match timeout(ADMITTED, receiver.recv()).await {
+                    Ok(Some(Err(why))) => Some(why),
+                    _ => None,
+                };
+                if let Some(why) = refused {
                     let cure = "ask the intermediary whether this certificate is admitted";
                     return Finding::error(&check, why.to_string(), cure);
                 }

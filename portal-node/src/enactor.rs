@@ -3,7 +3,9 @@
 //!
 //! It looks again whenever a space changed, here or on the other portal, since the last paper
 //! may be signed on one while the administrator admits on the other. Doing it twice is doing it
-//! once. A customer that only changes its data afterwards goes on replicating.
+//! once. A customer that only changes its data afterwards goes on replicating; and so does one
+//! that is suspended, since a grant can only be ended for ever: suspension shuts pages and API,
+//! and whoever wants to stop a node ends its certificate.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -89,18 +91,14 @@ pub async fn enact(portal: &Portal, vat: VatNumber) -> Result<(), BookError> {
             granted = true;
         }
     }
-    let act = match (stage, is_enabled) {
-        (Stage::Enabled, false) => Act::Enabled,
-        (Stage::Suspended, true) => Act::Disabled,
-        _ => {
-            if granted {
-                tracing::info!(%vat, "a further certificate may replicate");
-            }
-            return Ok(());
+    if stage != Stage::Enabled || is_enabled {
+        if granted {
+            tracing::info!(%vat, "a further certificate may replicate");
         }
-    };
-    let at_ms = now_ms();
-    let since = (act == Act::Enabled).then_some(at_ms);
+        return Ok(());
+    }
+    let (act, at_ms) = (Act::Enabled, now_ms());
+    let since = Some(at_ms);
     let by = portal.host.peer();
     let step = Step { at_ms, act, user: String::new(), peer: by, note: String::new() };
     let edits = vec![ContractEdit::Enabled(since), ContractEdit::Step(step)];

@@ -356,6 +356,8 @@ fn shown(
                 @if customer.pilot { (decision("non-pilota", lang.t("Togli dal gruppo pilota", "Out of the pilot group"), true)) }
                 @else { (decision("pilota", lang.t("Nel gruppo pilota", "Into the pilot group"), true)) }
             }
+            p.hint { (lang.t("Sospendere chiude pagine e API, su tutti e due i portali. La replica sul server del cliente si ferma revocando il certificato.",
+                "Suspending shuts pages and API, on both portals. Replication to the customer's server stops once its certificate is revoked.")) }
             dl.facts {
                 dt { (lang.t("Dati confermati", "Data confirmed")) } dd { (yes(lang, here.is_confirmed)) }
                 dt { (lang.t("Condizioni accettate", "Terms accepted")) } dd { (yes(lang, here.is_accepted)) }

@@ -70,12 +70,19 @@ bench:
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
 
-# What the pages under docs/erp are run with.
+# What the pages under docs/erp are run with, and the drivers that SQL is read by: something that
+# is there when it is installed, and its package in Debian.
+TOOLS = curl=curl python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
+  /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
+  /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
+  /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2
 tools:
-	@for tool in curl python3; do command -v $$tool >/dev/null && continue; \
-	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
-	  { $$sudo apt-get update -q && $$sudo apt-get install -y -q $$tool; } >/dev/null \
-	  || { echo "$$tool is missing and cannot be installed: install it"; exit 1; }; done
+	@missing=$$(for tool in $(TOOLS); do \
+	  command -v $${tool%%=*} >/dev/null || [ -e $${tool%%=*} ] || echo $${tool##*=}; done); \
+	[ -z "$$missing" ] && exit 0; \
+	sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q $$missing; } >/dev/null \
+	|| { echo "these cannot be installed, and the tests need them:" $$missing; exit 1; }
 
 # The API against its own description, by schemathesis (from PyPI): EXAMPLES for each operation.
 check-api: build

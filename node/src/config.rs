@@ -43,6 +43,8 @@ pub struct NodeConfig {
     /// HTTP for the ERP; none is served without it.
     #[serde(default)]
     pub api: Option<ApiConfig>,
+    /// SQL for the ERP.
+    pub sql: Option<SqlConfig>,
     /// ERPs to be called when something changes.
     #[serde(default, rename = "webhook")]
     pub webhooks: Vec<WebhookConfig>,
@@ -77,6 +79,40 @@ pub struct ApiConfig {
     pub cert: Option<PathBuf>,
     /// Its key.
     pub key: Option<PathBuf>,
+}
+
+/// SQL for the ERP, over the PostgreSQL wire.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlConfig {
+    /// Where it listens. Whoever is not on this machine must use TLS.
+    pub listen: Vec<SocketAddr>,
+    /// Another certificate than that of the first P.IVA.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Connections at once.
+    #[serde(default = "connections_max")]
+    pub connections_max: usize,
+    /// How long one statement may work, in seconds.
+    #[serde(default = "statement_timeout_s")]
+    pub statement_timeout_s: u64,
+}
+
+impl SqlConfig {
+    /// How long one statement may work.
+    #[must_use]
+    pub const fn statement_timeout(&self) -> Duration {
+        Duration::from_secs(self.statement_timeout_s)
+    }
+}
+
+const fn connections_max() -> usize {
+    64
+}
+
+const fn statement_timeout_s() -> u64 {
+    60
 }
 
 /// One uplink.

@@ -30,6 +30,7 @@ pub mod schedule;
 pub mod service;
 pub mod spool;
 pub mod status;
+pub mod tables;
 pub mod token;
 pub mod transport;
 pub mod truth;

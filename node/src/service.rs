@@ -32,6 +32,7 @@ use crate::{
     schedule,
     spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
+    tables::{self, Source},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
     truth::{Truth, TruthOptions},
     webhook::{PAUSES, Told, Webhook, WebhookError},
@@ -192,6 +193,25 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
             door::open(api, &config.data, spaces.clone(), &first.identity, metrics).await?
         }
         _ => Vec::new(),
+    };
+    let _sql = match (&config.sql, served.first()) {
+        (Some(sql), Some(first)) => {
+            let runtime = tokio::runtime::Handle::current();
+            let source = |one: &Served| {
+                let (store, host) = (Arc::clone(&one.store), one.host.clone());
+                let runtime = runtime.clone();
+                Arc::new(Source::new(
+                    one.vat,
+                    store,
+                    Arc::clone(&mirror),
+                    Some(host),
+                    Some(runtime),
+                ))
+            };
+            let sources = served.iter().map(source).collect();
+            Some(tables::door::open(sql, &config.data, sources, &first.identity)?)
+        }
+        _ => None,
     };
     let mut hooks = Vec::new();
     for hook in &config.webhooks {

@@ -1,0 +1,157 @@
+//! Clients that mean harm, or are broken: each gets an error of PostgreSQL or a closed connection,
+//! and the others go on.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::house::{A, PASSWORD, serve};
+
+fn connect(port: u16) -> TcpStream {
+    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket
+}
+
+/// All that the server says until it closes.
+fn rest(mut socket: TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    let _ = socket.read_to_end(&mut said);
+    said
+}
+
+fn startup(user: &str) -> Vec<u8> {
+    let mut body = 196_608_u32.to_be_bytes().to_vec();
+    for text in ["user", user, "database", "x", ""] {
+        body.extend(text.bytes());
+        body.push(0);
+    }
+    [((body.len() + 4) as u32).to_be_bytes().as_slice(), &body].concat()
+}
+
+fn works(port: u16) {
+    let place = format!("host=localhost port={port} user={A} dbname=erp");
+    let output = Command::new("psql")
+        .args(["-X", "-A", "-t", &place, "-c", "SELECT count(*) FROM invoices"])
+        .env("PGPASSWORD", PASSWORD)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1000\n", "{output:?}");
+}
+
+#[test]
+fn bytes_that_are_no_protocol_end_that_connection_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |_| {});
+    let port = server.address().port();
+    let long = [0xff_u8; 64];
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0, 0, 0, 4],
+        &[0, 0, 0, 0],
+        &[0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0],
+        &[0, 0, 0, 8, 0, 2, 0, 0],
+        &long,
+        &[22, 3, 1, 0, 5, 1, 0, 0, 1, 0],
+    ] {
+        let mut socket = connect(port);
+        socket.write_all(bytes).unwrap();
+        // It may be closed already.
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+        let said = rest(socket);
+        assert!(said.is_empty() || said[0] == b'E', "{bytes:?}: {said:?}");
+    }
+    // Before the password nothing else is heard, nor more than a little of it.
+    for message in [
+        &b"Q\0\0\0\x0dSELECT 1\0"[..],
+        &b"p\x7f\xff\xff\xff"[..],
+        &b"p\0\0\0\x08\0\0\0\0"[..],
+        &b"p\0\0\0\x05x"[..],
+    ] {
+        let mut socket = connect(port);
+        socket.write_all(&startup(A)).unwrap();
+        socket.write_all(message).unwrap();
+        let said = rest(socket);
+        assert!(String::from_utf8_lossy(&said).contains("FATAL"), "{message:?}: {said:?}");
+    }
+    works(port);
+}
+
+#[test]
+fn who_never_reads_or_asks_for_ever_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server =
+        serve(dir.path(), 1000, |options| options.statement_timeout = Duration::from_secs(2));
+    let port = server.address().port();
+    let place = format!("host=localhost port={port} user={A} dbname=erp");
+    let psql = |sql: &str| {
+        let mut command = Command::new("psql");
+        command
+            .args(["-X", "-q", &place, "-v", "VERBOSITY=verbose", "-c", sql])
+            .env("PGPASSWORD", PASSWORD);
+        command
+    };
+    // A pipe that nobody reads fills up, and so does the connection behind it.
+    let mut stuck = psql("SELECT a.* FROM invoices a, invoices b");
+    stuck
+        .args(["-v", "FETCH_COUNT=10"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    let mut stuck = stuck.spawn().unwrap();
+    works(port);
+    for sql in [
+        "SELECT count(*) FROM invoices a, invoices b, invoices c, invoices d",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
+        "SELECT a.id FROM invoices a, invoices b, invoices c ORDER BY b.notes, c.id",
+    ] {
+        let begun = Instant::now();
+        let output = psql(sql).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("57014"), "{sql}: {said}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    for (sql, code) in [
+        (format!("SELECT {}1", "(".repeat(5000)), "54001"),
+        (format!("SELECT 1{}", "+1".repeat(20_000)), "54001"),
+        (format!("SELECT '{}'", "x".repeat(70_000)), "54000"),
+        ("SELECT repeat('x', 2000000000)".to_owned(), "54000"),
+        ("SELECT 'a' ~ '(((((a{100}){100}){100}){100}){100})'".to_owned(), "22000"),
+    ] {
+        let output = psql(&sql).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(code), "{code}: {said:.300}");
+    }
+    works(port);
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+}
+
+#[test]
+fn one_connection_too_many_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |options| options.connections_max = 3);
+    let port = server.address().port();
+    let held: Vec<_> = (0..3)
+        .map(|_| {
+            let mut socket = connect(port);
+            socket.write_all(&startup(A)).unwrap();
+            let mut one = [0; 1];
+            socket.read_exact(&mut one).unwrap();
+            socket
+        })
+        .collect();
+    let mut socket = connect(port);
+    socket.write_all(&startup(A)).unwrap();
+    let said = rest(socket);
+    assert!(String::from_utf8_lossy(&said).contains("53300"), "{said:?}");
+    drop(held);
+    let end = Instant::now() + Duration::from_secs(20);
+    while server.connections() > 0 {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    works(port);
+}

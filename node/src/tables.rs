@@ -1,0 +1,269 @@
+//! Keeps each tenant's tables for SQL equal to its mirror, and opens the door to them.
+//!
+//! A shelf ([`sql::shelf`]) follows the mirror's feed by a cursor of its own, as any reader
+//! does. Records have the fields that people search for; lines, VAT rows, payments and
+//! attachments are read from the original file, once, when the invoice comes. Like the mirror it
+//! is derived and disposable: whatever is wrong with it has one cure, to fill an empty one.
+//! Nothing here writes a document, and what happens here never holds up replication.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use engine::{
+    archive,
+    id::{BlobHash, DocumentId, Kind, VatNumber},
+    record::Record,
+    store::Store,
+};
+use sql::{
+    reader::{Outside, Status},
+    shelf::{Entry, Shelf, ShelfError},
+};
+
+use crate::{
+    api::query::hex,
+    host::{HostHandle, View},
+    mirror::{Mirror, MirrorError},
+    moment::now_ms,
+    status::as_of,
+};
+
+pub mod door;
+mod rows;
+
+/// Documents of one batch: few enough that a reader sees an invoice a moment after it came.
+const BATCH: usize = 256;
+/// How often a shelf looks whether there is more.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Pause after something went wrong.
+const RETRY: Duration = Duration::from_secs(2);
+/// How old the answer to "how fresh" may be.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// One tenant's truth and mirror, and what its host says of them.
+pub struct Source {
+    /// The P.IVA.
+    pub tenant: VatNumber,
+    /// The truth, for originals.
+    pub store: Arc<dyn Store>,
+    /// The records.
+    pub mirror: Arc<Mirror>,
+    /// Who knows how fresh they are; none where there is no host, as in tests.
+    pub host: Option<HostHandle>,
+    /// What asks the host from a thread that is none of the runtime's.
+    pub runtime: Option<tokio::runtime::Handle>,
+    seen: std::sync::Mutex<Option<(Instant, Arc<View>)>>,
+}
+
+impl Source {
+    /// What a shelf is made from.
+    #[must_use]
+    pub fn new(
+        tenant: VatNumber,
+        store: Arc<dyn Store>,
+        mirror: Arc<Mirror>,
+        host: Option<HostHandle>,
+        runtime: Option<tokio::runtime::Handle>,
+    ) -> Self {
+        Self { tenant, store, mirror, host, runtime, seen: std::sync::Mutex::default() }
+    }
+
+    /// Position of the truth's feed.
+    fn durable(&self) -> Option<u64> {
+        let host = self.host.as_ref()?;
+        host.fresh().borrow().get(&self.tenant).copied()
+    }
+
+    fn rebuilds(&self) -> u64 {
+        let count = self.host.as_ref().map(HostHandle::rebuilds);
+        count.and_then(|count| count.borrow().get(&self.tenant).copied()).unwrap_or(0)
+    }
+
+    fn view(&self) -> Option<Arc<View>> {
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((at, view)) = &*seen
+            && at.elapsed() < FRESH
+        {
+            return Some(Arc::clone(view));
+        }
+        let (host, runtime) = (self.host.as_ref()?, self.runtime.as_ref()?);
+        let view = Arc::new(runtime.block_on(host.view()));
+        *seen = Some((Instant::now(), Arc::clone(&view)));
+        Some(view)
+    }
+
+    fn file(&self, document: DocumentId, hash: &BlobHash) -> Option<Vec<u8>> {
+        archive::blob(&*self.store, self.tenant, &document, hash).ok().flatten()
+    }
+}
+
+impl Outside for Source {
+    fn original(&self, document: &str, sha256: &str) -> Option<Vec<u8>> {
+        let hash = BlobHash::from_bytes(hex(sha256)?);
+        if document == "contract" {
+            return self.file(DocumentId::single(Kind::Contract), &hash);
+        }
+        let document = DocumentId::from_bytes(hex(document.get(..32)?)?);
+        let outcome = document.sibling(Kind::Outcome);
+        self.file(document, &hash).or_else(|| self.file(outcome, &hash))
+    }
+
+    fn attachment(&self, original: &[u8], body: usize, position: usize) -> Option<Vec<u8>> {
+        let (body, place) = (body.checked_sub(1)?, position.checked_sub(1)?);
+        fatturapa::invoice::attachment(original, body, place).ok()
+    }
+
+    fn status(&self) -> Status {
+        let vat = self.tenant.to_string();
+        let Some(view) = self.view() else { return Status { vat, ..Status::default() } };
+        let ours = view.spaces.get(&self.tenant).cloned().unwrap_or_default();
+        let held = view.known.iter().filter(|((_, tenant), _)| *tenant == self.tenant);
+        let pending = held.map(|(_, held)| ours.ahead_of(held)).min().unwrap_or(0);
+        let seconds = as_of(&view, self.tenant, now_ms() / 1000);
+        Status {
+            vat,
+            as_of: seconds.and_then(|at| i64::try_from(at).ok()).map(|at| at * 1_000_000),
+            connected: view.sessions.iter().any(|session| session.greeted),
+            pending: i64::try_from(pending).unwrap_or(i64::MAX),
+            feed: self.durable().unwrap_or(0),
+        }
+    }
+}
+
+/// Keeps one shelf filled, in a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub struct Filler {
+    stop: Arc<AtomicBool>,
+    position: Arc<AtomicU64>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Filler {
+    /// Starts to fill the shelf at `path` from `source`.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start(path: PathBuf, source: Arc<Source>) -> io::Result<Self> {
+        let (stop, position) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let work = Work { path, source, stop: Arc::clone(&stop), position: Arc::clone(&position) };
+        let thread = thread::Builder::new().name("sql tables".into()).spawn(move || work.run())?;
+        Ok(Self { stop, position, thread: Some(thread) })
+    }
+
+    /// The position of the mirror's feed that the tables show.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    path: PathBuf,
+    source: Arc<Source>,
+    stop: Arc<AtomicBool>,
+    position: Arc<AtomicU64>,
+}
+
+/// Why the tables do not move on for now.
+#[derive(Debug, thiserror::Error)]
+enum FillError {
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    #[error(transparent)]
+    Mirror(#[from] MirrorError),
+}
+
+impl Work {
+    fn run(&self) {
+        let mut rebuilds = self.source.rebuilds();
+        while !self.stop.load(Ordering::SeqCst) {
+            let done = Shelf::open(&self.path)
+                .map_err(FillError::from)
+                .and_then(|mut shelf| self.follow(&mut shelf, &mut rebuilds));
+            match done {
+                Ok(()) => return,
+                Err(error) => {
+                    let tenant = self.source.tenant;
+                    tracing::warn!(%tenant, %error, "the tables for SQL wait");
+                    self.rest(RETRY);
+                }
+            }
+        }
+    }
+
+    fn follow(&self, shelf: &mut Shelf, rebuilds: &mut u64) -> Result<(), FillError> {
+        while !self.stop.load(Ordering::SeqCst) {
+            let position = shelf.position()?;
+            self.position.store(position, Ordering::SeqCst);
+            let wanted = self.source.rebuilds();
+            let shown = self.source.mirror.position(self.source.tenant)?;
+            // The mirror is behind while it is made anew, which changes nothing here; once it has
+            // all there is and is still behind, what stands here came from another truth.
+            let complete = self.source.durable().is_none_or(|durable| shown >= durable);
+            if wanted != *rebuilds || (shown < position && complete) {
+                tracing::warn!(tenant = %self.source.tenant, "the tables for SQL are made anew");
+                shelf.empty()?;
+                *rebuilds = wanted;
+                continue;
+            }
+            if !self.batch(shelf, position, shown)? {
+                self.rest(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch. False when there is nothing more.
+    fn batch(&self, shelf: &mut Shelf, position: u64, shown: u64) -> Result<bool, FillError> {
+        let Source { tenant, mirror, store, .. } = &*self.source;
+        let changes = mirror.changes_after(*tenant, position, BATCH)?;
+        let Some(last) = changes.last() else {
+            if shown > position {
+                shelf.apply(shown, &[])?;
+            }
+            return Ok(false);
+        };
+        let upto = last.position;
+        let mut entries = Vec::with_capacity(changes.len());
+        for change in &changes {
+            let record = mirror.get(*tenant, change.document)?;
+            let record = record.and_then(|bytes| Record::decode(&bytes).ok());
+            let entry = record.map_or(Entry::Gone, |record| {
+                let original = |hash: &BlobHash| {
+                    archive::blob(&**store, *tenant, &change.document, hash).ok().flatten()
+                };
+                rows::entry(*tenant, change.document, &record, &original)
+            });
+            entries.push((rows::key(change.document), entry));
+        }
+        shelf.apply(upto, &entries)?;
+        Ok(true)
+    }
+
+    fn rest(&self, longest: Duration) {
+        let end = Instant::now() + longest;
+        while Instant::now() < end && !self.stop.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,11 @@ impl<'s> Tree<'s> {
         if let Some(at) = forbidden(source) {
             return Err(fault(source, at, "a character that XML does not admit"));
         }
+        // The reader below would skip it and count positions without it. A file's own mark is
+        // gone by now: this is a second one.
+        if source.starts_with('\u{FEFF}') {
+            return Err(fault(source, 0, "text outside the root element"));
+        }
         let tree = Self {
             source,
             nodes: Vec::with_capacity(source.len() / 30),

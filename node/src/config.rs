@@ -149,6 +149,9 @@ pub struct TenantConfig {
     pub key: PathBuf,
     /// The folder the ERP shares.
     pub spool: PathBuf,
+    /// Reject in `out/` what the SdI would reject.
+    #[serde(default)]
+    pub strict: bool,
     /// What a person can read, beside each received file.
     #[serde(default)]
     pub readable: Vec<Form>,

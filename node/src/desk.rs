@@ -6,7 +6,6 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use clap::{Args, ValueEnum};
@@ -15,6 +14,8 @@ use fatturapa::{
     check::{Context, check_bytes},
     invoice, signature, view,
 };
+
+use crate::moment::today;
 
 /// How `show` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -165,9 +166,4 @@ fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, String> {
         Ok(list) if !list.is_empty() => Ok(list),
         _ => Err(format!("{} holds no certificate, PEM or DER", path.display())),
     }
-}
-
-fn today() -> Option<Date> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    i64::try_from(seconds).ok().and_then(Date::italian)
 }

@@ -18,6 +18,7 @@ pub mod freshness;
 pub mod host;
 pub mod http;
 pub mod intake;
+pub mod judgement;
 pub mod metrics;
 pub mod mirror;
 pub mod moment;

@@ -11,6 +11,12 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The day it is in Italy; `None` when this machine's clock says none.
+#[must_use]
+pub fn today() -> Option<Date> {
+    i64::try_from(now_ms() / 1000).ok().and_then(Date::italian)
+}
+
 /// `2026-11-24T09:30:00.000Z`. A moment beyond the year 9999 is its last.
 #[must_use]
 pub fn rfc3339(ms: u64) -> String {

@@ -1,7 +1,7 @@
 //! Why a file is not taken: in Italian for whoever finds it in `rejected/`, with English second.
 
 use engine::{document::DocumentError, id::VatNumber};
-use fatturapa::{envelope::EnvelopeError, invoice::ReadError, xml::XmlError};
+use fatturapa::{check::Report, envelope::EnvelopeError, invoice::ReadError, xml::XmlError};
 
 /// Why a file is not taken.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Reason {
         /// Who stands there.
         found: String,
     },
+    /// The SdI would reject it.
+    #[error("the SdI would reject it: {}", codes(.0))]
+    WouldBeRejected(Box<Report>),
     /// Its fields are over a limit.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -69,6 +72,9 @@ impl Reason {
                      la fattura è di un'altra azienda"
                 )
             }
+            Self::WouldBeRejected(report) => {
+                format!("il SdI la scarterebbe ({}){}", codes(report), explained(report))
+            }
             Self::Document(_) => "un campo della fattura è troppo lungo".to_owned(),
         }
     }
@@ -83,6 +89,24 @@ impl Reason {
             self.italian()
         )
     }
+}
+
+/// The codes, or that the schema is not kept.
+fn codes(report: &Report) -> String {
+    if report.codes.is_empty() { "XSD".to_owned() } else { report.codes.join(", ") }
+}
+
+/// Every finding that rejects, on lines of its own.
+fn explained(report: &Report) -> String {
+    let mut text = String::new();
+    for finding in report.findings.iter().filter(|finding| finding.code.is_some()) {
+        let code = finding.code.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n  {code}  {}\n         {}", finding.sentence, finding.path));
+        if !finding.fix.is_empty() {
+            text.push_str(&format!("\n         Cosa fare: {}", finding.fix));
+        }
+    }
+    text
 }
 
 fn unreadable(error: &ReadError) -> String {

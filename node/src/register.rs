@@ -116,6 +116,15 @@ impl Register {
         Ok(found.take(limit).collect())
     }
 
+    /// The record of a document of the tenant. Blocks.
+    ///
+    /// # Errors
+    /// [`MirrorError`]
+    pub fn record(&self, document: DocumentId) -> Result<Option<Record>, MirrorError> {
+        let bytes = self.mirror.get(self.tenant, document)?;
+        Ok(bytes.and_then(|bytes| Record::decode(&bytes).ok()))
+    }
+
     /// How many invoices there are. Blocks.
     ///
     /// # Errors
@@ -138,8 +147,7 @@ impl Register {
             let last = last.position;
             for change in &changes {
                 let Some(kind) = change.document.kind() else { continue };
-                let record = self.mirror.get(self.tenant, change.document)?;
-                let record = record.and_then(|bytes| Record::decode(&bytes).ok());
+                let record = self.record(change.document)?;
                 self.take(indexed, change.document.sibling(Kind::Invoice), kind, record)?;
             }
             indexed.position = last;
@@ -161,8 +169,7 @@ impl Register {
                 let mut entry = Entry::of(&record.content);
                 // What is said about it may have come before it, and then was passed over.
                 for kind in [Kind::Outcome, Kind::Annotation] {
-                    let bytes = self.mirror.get(self.tenant, invoice.sibling(kind))?;
-                    entry.note(bytes.and_then(|bytes| Record::decode(&bytes).ok()));
+                    entry.note(self.record(invoice.sibling(kind))?);
                 }
                 indexed.drop(&invoice);
                 indexed.places.insert(invoice, days);

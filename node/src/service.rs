@@ -25,10 +25,12 @@ use crate::{
     door, export,
     freshness::{self, Remembered},
     host::{Host, HostConfig, HostHandle, PortalAddress, StartError},
+    judgement::Judge,
     metrics,
     mirror::{Mirror, MirrorError, MirrorOptions},
     originals, private,
     projector::Projector,
+    register::Register,
     schedule,
     spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
@@ -75,6 +77,7 @@ struct Served {
     not_after: u64,
     identity: Identity,
     remembered: PathBuf,
+    judge: Judge,
 }
 
 /// Why a service does not start.
@@ -169,7 +172,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     let mut served = Vec::new();
     let mut tasks = JoinSet::new();
     for tenant in &config.tenants {
-        let (one, spool) = serve(config, tenant)?;
+        let (one, spool) = serve(config, tenant, &mirror)?;
         let projector = Projector::new(one.vat, Arc::clone(&one.store), Arc::clone(&mirror));
         tasks.spawn(projector.run(one.host.clone()));
         tasks.spawn(spool.run());
@@ -241,6 +244,7 @@ impl Served {
             host: self.host.clone(),
             store: Arc::clone(&self.store),
             mirror: Arc::clone(mirror),
+            judge: self.judge.clone(),
             portals: portals.to_vec(),
             is_source: false,
             remembered: Remembered::read(&self.remembered),
@@ -248,7 +252,11 @@ impl Served {
     }
 }
 
-fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), ServiceError> {
+fn serve(
+    config: &NodeConfig,
+    tenant: &TenantConfig,
+    mirror: &Arc<Mirror>,
+) -> Result<(Served, Spool), ServiceError> {
     let identity = Identity::load(&tenant.cert, &tenant.key)?;
     if let Some(found) = identity.tenant().filter(|found| *found != tenant.vat) {
         let file = tenant.cert.display().to_string();
@@ -277,10 +285,13 @@ fn serve(config: &NodeConfig, tenant: &TenantConfig) -> Result<(Served, Spool), 
         store: Arc::clone(&store),
     })?;
     let cursor = dir.join("in.position");
+    let judge = Judge::new(Arc::new(Register::new(tenant.vat, Arc::clone(mirror))));
     let spool = Spool::open(tenant.vat, &tenant.spool, cursor, host.clone(), Arc::clone(&store))
         .map_err(io_error(tenant.spool.display()))?
-        .readable(&tenant.readable);
+        .readable(&tenant.readable)
+        .strict(tenant.strict.then(|| judge.clone()));
     let served = Served {
+        judge,
         vat: tenant.vat,
         host,
         store,

@@ -32,6 +32,7 @@ use crate::{
     config::Form,
     host::HostHandle,
     intake::{Intake, file_name, free_name, safe_name},
+    judgement::Judge,
     private,
     reason::Reason,
 };
@@ -50,6 +51,8 @@ pub struct Spool {
     host: HostHandle,
     store: Arc<dyn Store>,
     readable: Vec<Form>,
+    /// Who says what the SdI would; files are only read where there is nobody.
+    judge: Option<Judge>,
     troubles: Troubles,
 }
 
@@ -92,6 +95,9 @@ enum Fate {
     Waits,
 }
 
+/// An invoice that was not said before, and its bytes.
+type News = (Vec<u8>, Intake);
+
 impl Spool {
     /// Makes the folders below `root`. `cursor` is a file of ours that remembers how far
     /// `in/` was filled.
@@ -109,14 +115,21 @@ impl Spool {
             fs::create_dir_all(root.join(folder))?;
         }
         let root = root.to_owned();
-        let (readable, troubles) = (Vec::new(), Troubles::default());
-        Ok(Self { tenant, root, cursor, host, store, readable, troubles })
+        let (readable, judge, troubles) = (Vec::new(), None, Troubles::default());
+        Ok(Self { tenant, root, cursor, host, store, readable, judge, troubles })
     }
 
     /// Puts these forms beside each file in `in/`, for people.
     #[must_use]
     pub fn readable(mut self, forms: &[Form]) -> Self {
         self.readable = forms.to_vec();
+        self
+    }
+
+    /// Rejects in `out/` what `judge` says the SdI would reject.
+    #[must_use]
+    pub fn strict(mut self, judge: Option<Judge>) -> Self {
+        self.judge = judge;
         self
     }
 
@@ -179,23 +192,40 @@ impl Spool {
 
     /// Reads a file and says it. It is durable when this returns [`Fate::Taken`].
     async fn judge(&self, path: &Path, may_reject: bool) -> io::Result<Fate> {
-        let (path, tenant) = (path.to_owned(), self.tenant);
-        let read = spawn_blocking(move || Intake::from_file(&path, tenant, None));
+        let (spool, path) = (self.clone(), path.to_owned());
+        let read = spawn_blocking(move || spool.read(&path, may_reject));
         let (bytes, intake) = match read.await.map_err(io::Error::other)?? {
-            Ok(whole) => whole,
+            Ok(Some(news)) => news,
+            Ok(None) => return Ok(Fate::Taken),
             Err(_) if !may_reject => return Ok(Fate::Waits),
             Err(reason) => return Ok(Fate::Rejected(reason)),
         };
-        let known = archive::index(&*self.store, self.tenant, &intake.document);
-        if known.map_err(io::Error::other)?.is_empty() {
-            let item = match intake.item(self.host.log()) {
-                Ok(item) => item,
-                Err(error) => return Ok(Fate::Rejected(error.into())),
-            };
-            let said = self.host.append(self.tenant, vec![item], vec![bytes]).await;
-            said.map_err(io::Error::other)?;
-        }
+        let item = match intake.item(self.host.log()) {
+            Ok(item) => item,
+            Err(error) => return Ok(Fate::Rejected(error.into())),
+        };
+        let said = self.host.append(self.tenant, vec![item], vec![bytes]).await;
+        said.map_err(io::Error::other)?;
         Ok(Fate::Taken)
+    }
+
+    /// The invoice in a file, unless it was said before. Inside, why it is not taken.
+    fn read(&self, path: &Path, may_reject: bool) -> io::Result<Result<Option<News>, Reason>> {
+        let (bytes, intake) = match Intake::from_file(path, self.tenant, None)? {
+            Ok(whole) => whole,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let known = archive::index(&*self.store, self.tenant, &intake.document);
+        if !known.map_err(io::Error::other)?.is_empty() {
+            return Ok(Ok(None));
+        }
+        // One that may be rejected only later is judged then: it may still be being written.
+        let judge = self.judge.as_ref().filter(|_| may_reject);
+        let report = judge.and_then(|judge| judge.report(&file_name(path), &bytes, &intake));
+        match report.filter(|report| !report.is_accepted()) {
+            Some(report) => Ok(Err(Reason::WouldBeRejected(Box::new(report)))),
+            None => Ok(Ok(Some((bytes, intake)))),
+        }
     }
 
     fn settle(&self, path: &Path, fate: &Fate) -> io::Result<()> {

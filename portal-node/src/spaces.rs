@@ -14,7 +14,9 @@ use node::{
     api::space::{Space, SpaceParts, Spaces},
     freshness::Remembered,
     host::HostHandle,
+    judgement::Judge,
     mirror::Mirror,
+    register::Register,
 };
 
 /// Spaces kept: some 200 bytes an invoice each.
@@ -64,6 +66,7 @@ impl Customers {
             host: self.host.clone(),
             store: Arc::clone(&self.store),
             mirror: Arc::clone(&self.mirror),
+            judge: Judge::new(Arc::new(Register::new(tenant, Arc::clone(&self.mirror)))),
             portals: self.twins.clone(),
             is_source: true,
             // What a source shows is of now.

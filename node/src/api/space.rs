@@ -26,6 +26,7 @@ use crate::{
     feed::Feed,
     freshness::Remembered,
     host::{HostHandle, View},
+    judgement::Judge,
     mirror::Mirror,
     moment::{now_ms, rfc3339},
     projector::Projector,
@@ -59,6 +60,8 @@ pub struct SpaceParts {
     pub store: Arc<dyn Store>,
     /// The mirror.
     pub mirror: Arc<Mirror>,
+    /// Who says what the SdI would of an invoice to be sent, with the register of them all.
+    pub judge: Judge,
     /// The portals by name. A portal, which is the source of what it shows, gives only its twin.
     pub portals: Vec<(String, PeerId)>,
     /// Whether this server is itself a portal: then what it shows is of now.
@@ -70,7 +73,6 @@ pub struct SpaceParts {
 /// One tenant's space. See the module's header.
 pub struct Space {
     parts: SpaceParts,
-    register: Register,
     feed: Feed,
     annotating: Mutex<()>,
     view: Mutex<Option<(Instant, Arc<View>)>>,
@@ -100,14 +102,13 @@ impl Space {
     /// A space from its parts.
     #[must_use]
     pub fn new(parts: SpaceParts) -> Self {
-        let register = Register::new(parts.tenant, Arc::clone(&parts.mirror));
         let feed = Feed::new(
             parts.tenant,
             Arc::clone(&parts.store),
             Arc::clone(&parts.mirror),
             parts.host.rebuilds(),
         );
-        Self { parts, register, feed, annotating: Mutex::default(), view: Mutex::default() }
+        Self { parts, feed, annotating: Mutex::default(), view: Mutex::default() }
     }
 
     /// The P.IVA.
@@ -144,7 +145,13 @@ impl Space {
     /// The invoices in order. Its questions block.
     #[must_use]
     pub fn register(&self) -> &Register {
-        &self.register
+        self.parts.judge.register()
+    }
+
+    /// Who says what the SdI would of an invoice to be sent. It blocks.
+    #[must_use]
+    pub fn judge(&self) -> &Judge {
+        &self.parts.judge
     }
 
     /// What changed. Its questions block.

@@ -7,10 +7,7 @@ use axum::{
     response::{IntoResponse, Json, Response},
 };
 use engine::{archive, id::BlobHash};
-use fatturapa::{
-    Date,
-    check::{Context, Report, check_bytes},
-};
+use fatturapa::check::{Context, Report, check_bytes};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
@@ -24,7 +21,7 @@ use super::{
 };
 use crate::{
     intake::{Intake, safe_name},
-    moment::now_ms,
+    moment::today,
     reason::Reason,
 };
 
@@ -95,12 +92,14 @@ pub async fn submit(
     }));
     let tenant = space.tenant();
     let (bytes, report, intake) = space
-        .read(move |_| {
-            let day = i64::try_from(now_ms() / 1000).ok().and_then(Date::italian);
-            let day =
-                day.ok_or_else(|| Problem::unavailable(&"the clock of this machine is wrong"))?;
-            let report = check_bytes(&name, &bytes, &Context::received(day));
+        .read(move |space| {
+            let wrong_clock = || Problem::unavailable(&"the clock of this machine is wrong");
             let intake = Intake::read(&name, &bytes, None).map_err(Reason::from);
+            let report = match &intake {
+                Ok(intake) => space.judge().report(&name, &bytes, intake),
+                Err(_) => today().map(|day| check_bytes(&name, &bytes, &Context::received(day))),
+            };
+            let report = report.ok_or_else(wrong_clock)?;
             Ok((bytes, report, intake.and_then(|intake| intake.of(tenant))))
         })
         .await?;

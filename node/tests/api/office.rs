@@ -28,9 +28,11 @@ use node::{
     freshness::Remembered,
     host::{Host, HostConfig, HostHandle},
     intake::Intake,
+    judgement::Judge,
     metrics,
     mirror::{Mirror, MirrorOptions},
     projector::Projector,
+    register::Register,
     transport::{Identity, PinSet},
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -121,6 +123,7 @@ impl Office {
         let projector = Projector::new(ours, Arc::clone(&store), Arc::clone(&mirror));
         tokio::spawn(projector.run(host.clone()));
         let space = Arc::new(Space::new(SpaceParts {
+            judge: Judge::new(Arc::new(Register::new(ours, Arc::clone(&mirror)))),
             tenant: ours,
             host: host.clone(),
             store: Arc::clone(&store),

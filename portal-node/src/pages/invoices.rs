@@ -31,6 +31,7 @@ use maud::{Markup, html};
 use node::{
     api::{problem::Problem, query::hex, space::Records},
     intake::{Intake, safe_name},
+    moment::today,
     reason::Reason,
     register::{Filter, Place, standing},
 };
@@ -47,7 +48,6 @@ use crate::{
         pass::{Caller, Refused},
     },
     lang::Lang,
-    office::now_ms,
     portal::Portal,
 };
 
@@ -346,16 +346,19 @@ pub async fn submit(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response 
     let Some(upload) = asked.file("file") else {
         return wrong(lang.t("Scegliete un file.", "Choose a file."), None);
     };
-    let seconds = i64::try_from(now_ms() / 1000).unwrap_or(0);
-    let Some(today) = Date::italian(seconds) else { return broken(lang, &"the clock is wrong") };
     let (name, bytes) = (safe_name(&upload.name), upload.bytes.clone());
+    let space = portal.spaces.of(tenant);
     let judged = tokio::task::spawn_blocking(move || {
-        let report = check_bytes(&name, &bytes, &Context::received(today));
         let intake = Intake::read(&name, &bytes, None).map_err(Reason::from);
+        let report = match &intake {
+            Ok(intake) => space.judge().report(&name, &bytes, intake),
+            Err(_) => today().map(|day| check_bytes(&name, &bytes, &Context::received(day))),
+        };
         (report, intake.and_then(|intake| intake.of(tenant)), bytes)
     });
     let (report, intake, bytes) = match judged.await {
-        Ok(judged) => judged,
+        Ok((Some(report), intake, bytes)) => (report, intake, bytes),
+        Ok((None, ..)) => return broken(lang, &"the clock is wrong"),
         Err(error) => return broken(lang, &error),
     };
     let intake = match intake {

@@ -150,7 +150,7 @@ pub struct TenantConfig {
     /// The folder the ERP shares.
     pub spool: PathBuf,
     /// Reject in `out/` what the SdI would reject.
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub strict: bool,
     /// What a person can read, beside each received file.
     #[serde(default)]
@@ -232,6 +232,10 @@ fn parse_sync(text: &str) -> Option<Sync> {
         _ => return None,
     };
     (seconds > 0).then_some(Sync::Every(Duration::from_secs(seconds)))
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn pin<'de, D: Deserializer<'de>>(from: D) -> Result<PeerId, D::Error> {

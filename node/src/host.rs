@@ -49,8 +49,9 @@ use session::Line;
 
 pub use paths::{Path, PathState};
 
-/// Frames waiting for the engine, of all sessions together.
-const FRAMES_MAX: usize = 128;
+/// Frames waiting for the engine, of all sessions together. A run is 512 KiB once it is
+/// unpacked: what waits should wait packed, in the windows of its connection.
+const FRAMES_MAX: usize = 8;
 
 /// A portal, and where it can be reached: one address a line of its own.
 #[derive(Clone, Debug)]
@@ -324,7 +325,7 @@ impl Host {
                 continue;
             }
             let nap = self.nap(woken);
-            let busy = self.engine.is_busy();
+            let busy = self.engine.is_busy() || self.committer.is_full();
             tokio::select! {
                 biased;
                 Some(event) = inbox.recv() => self.take(event),

@@ -61,6 +61,9 @@ impl World {
         for node in 2..self.hosts.len() {
             self.push(self.now, Event::Admit { node });
         }
+        if self.imp.is_some() {
+            self.push(self.now, Event::Admit { node: usize::MAX });
+        }
         (self.oracle.required, self.oracle.broken) = self.required();
     }
 

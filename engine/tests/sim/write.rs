@@ -126,10 +126,14 @@ impl World {
             return;
         };
         let portals: Vec<_> = (0..2).filter(|n| self.hosts[*n].process.is_some()).collect();
-        let admitted = portals.iter().any(|n| {
+        let admits = |n: &usize| {
             let process = self.hosts[*n].process.as_ref();
             process.is_some_and(|process| process.engine.authority().may_hold(&peer, tenant))
-        });
+        };
+        // A grant whose bundle is damaged at one portal and lost at the other counts at one only,
+        // for good (seed 17234395212): in calm, whoever runs the portals looks at both.
+        let admitted =
+            if self.calm { portals.iter().all(admits) } else { portals.iter().any(admits) };
         if admitted {
             return;
         }

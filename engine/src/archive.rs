@@ -437,6 +437,33 @@ pub fn feed(
     if damaged { Err(ReadError::Row(Table::Feed)) } else { Ok(rows) }
 }
 
+/// Eight bytes for one bundle. Their wrapping sum stands for a set of bundles, in whatever order
+/// they came: it tells whether what lies before a position is what lay there before.
+#[must_use]
+pub fn fingerprint(log: &LogId, seq: Seq) -> u64 {
+    let digest = Sha256::new().chain_update(log.as_bytes()).chain_update(be(seq)).finalize();
+    u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]))
+}
+
+/// The sum of the fingerprints of the feed up to `position`.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn feed_digest(store: &dyn Store, tenant: VatNumber, position: u64) -> Result<u64, ReadError> {
+    const ROWS: usize = 1024;
+    let (mut at, mut digest) = (0, 0_u64);
+    loop {
+        let rows = feed(store, tenant, at, ROWS)?;
+        for (place, log, seq) in rows.iter().take_while(|(place, ..)| *place <= position) {
+            digest = digest.wrapping_add(fingerprint(log, *seq));
+            at = *place;
+        }
+        if rows.len() < ROWS || rows.last().is_some_and(|(place, ..)| *place > position) {
+            return Ok(digest);
+        }
+    }
+}
+
 /// The changes of one document, in the order of their logs and numbers.
 ///
 /// # Errors

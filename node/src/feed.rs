@@ -17,10 +17,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use engine::{
     archive::{self, ReadError},
-    id::{LogId, Seq, VatNumber},
+    id::VatNumber,
     store::Store,
 };
-use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
 use crate::mirror::{Change, Mirror, MirrorError};
@@ -40,6 +39,19 @@ pub struct Cursor {
 impl Cursor {
     /// Before the first change.
     pub const START: Self = Self { position: 0, digest: 0 };
+
+    /// At `position`, where the fingerprints of what lies before it sum up to `digest`
+    /// ([`archive::feed_digest`]).
+    #[must_use]
+    pub const fn new(position: u64, digest: u64) -> Self {
+        Self { position, digest }
+    }
+
+    /// The sum of the fingerprints of the bundles before it.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -163,7 +175,7 @@ impl Feed {
                 while wanted.next_if(|wanted| wanted < at).is_some() {
                     found.push(digest);
                 }
-                digest = digest.wrapping_add(fingerprint(log, *seq));
+                digest = digest.wrapping_add(archive::fingerprint(log, *seq));
                 position = *at;
             }
             if rows.len() < STRIDE {
@@ -182,16 +194,6 @@ impl Feed {
         }
         Ok(found)
     }
-}
-
-/// Eight bytes for one bundle; their sum stands for a set of them, in whatever order they came.
-fn fingerprint(log: &LogId, seq: Seq) -> u64 {
-    let mut context = Context::new(&SHA256);
-    context.update(log.as_bytes());
-    context.update(&seq.to_be_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&context.finish().as_ref()[..8]);
-    u64::from_be_bytes(first)
 }
 
 /// Why the feed does not answer.

@@ -152,7 +152,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::mirror::{Derived, Mirror, MirrorOptions};
+    use crate::{
+        feed::Cursor,
+        mirror::{Derived, Mirror, MirrorOptions},
+    };
 
     /// A company and what it sends.
     struct Company {
@@ -190,7 +193,7 @@ mod tests {
             self.position += 1;
             let record = Some(Record::derive(document, &[change]).encode());
             let derived = Derived { document, changed_at: self.position, record };
-            self.mirror.apply(tenant(), self.position, &[derived]).unwrap();
+            self.mirror.apply(tenant(), Cursor::new(self.position, 0), &[derived]).unwrap();
         }
     }
 

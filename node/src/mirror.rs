@@ -29,6 +29,7 @@ use sled::{Db, Tree};
 use tokio::sync::watch;
 
 use self::folder::{Opened, guarded};
+use crate::feed::Cursor;
 
 /// Changes after which the mirror asks sled to write: bounds what a crash makes the
 /// projector repeat, 0.2 s at its speed.
@@ -140,19 +141,19 @@ impl Mirror {
         }
     }
 
-    /// Makes `changes` and `position` visible together. Positions only grow, and no change is
-    /// beyond the position of its batch.
+    /// Makes `changes` and the place `at` that they lead to visible together. Positions only grow,
+    /// and no change is beyond the position of its batch.
     ///
     /// # Errors
     /// [`MirrorError`]
     pub fn apply(
         &self,
         tenant: VatNumber,
-        position: u64,
+        at: Cursor,
         changes: &[Derived],
     ) -> Result<(), MirrorError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.with(tenant, |tree| tenant::apply(tree, position, changes))?;
+        self.with(tenant, |tree| tenant::apply(tree, at, changes))?;
         self.moved.send_modify(|count| *count += 1);
         let unflushed = self.unflushed.fetch_add(changes.len(), Ordering::Relaxed) + changes.len();
         if unflushed >= FLUSH_CHANGES { self.flush() } else { Ok(()) }
@@ -195,6 +196,18 @@ impl Mirror {
     /// [`MirrorError`]
     pub fn position(&self, tenant: VatNumber) -> Result<u64, MirrorError> {
         self.with(tenant, |tree| Ok(tenant::head(tree)?.position))
+    }
+
+    /// The same, with what the truth held up to there: one that was restored from a backup, or
+    /// lost bundles to a revocation, gives its positions to others.
+    ///
+    /// # Errors
+    /// [`MirrorError`]
+    pub fn cursor(&self, tenant: VatNumber) -> Result<Cursor, MirrorError> {
+        self.with(tenant, |tree| {
+            let head = tenant::head(tree)?;
+            Ok(Cursor::new(head.position, head.digest))
+        })
     }
 
     /// How many documents of the tenant have a record.

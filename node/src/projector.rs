@@ -8,7 +8,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
+    feed::Cursor,
     host::HostHandle,
     mirror::{Derived, Mirror, MirrorError},
 };
@@ -39,6 +43,8 @@ pub struct Projector {
     tenant: VatNumber,
     store: Arc<dyn Store>,
     mirror: Arc<Mirror>,
+    /// Whether the mirror was found to stand on this truth, since the start.
+    founded: Arc<AtomicBool>,
 }
 
 /// What a comparison of the mirror with the truth found.
@@ -77,7 +83,7 @@ impl Projector {
     /// A projector of `tenant`'s space from `store` into `mirror`.
     #[must_use]
     pub fn new(tenant: VatNumber, store: Arc<dyn Store>, mirror: Arc<Mirror>) -> Self {
-        Self { tenant, store, mirror }
+        Self { tenant, store, mirror, founded: Arc::default() }
     }
 
     /// Follows the host's feed until the host ends.
@@ -165,18 +171,37 @@ impl Projector {
 
     /// One batch. False when there is nothing more.
     fn advance(&self, upto: u64) -> Result<bool, ProjectError> {
-        let position = self.mirror.position(self.tenant)?;
-        if position > upto {
-            // Ahead of the truth: the truth was restored, and its positions mean other things.
-            tracing::warn!(tenant = %self.tenant, position, upto, "the mirror was ahead: rebuilt");
+        let at = self.mirror.cursor(self.tenant)?;
+        if !self.is_founded(at, upto)? {
+            tracing::warn!(tenant = %self.tenant, position = at.position, upto, "the truth is another than the mirror's: rebuilt");
             self.mirror.clear(self.tenant)?;
             return Ok(upto > 0);
         }
+        let Cursor { position, .. } = at;
         let mut rows = archive::feed(&*self.store, self.tenant, position, BATCH_ROWS)?;
         rows.retain(|(at, _, _)| *at <= upto);
         let Some((last, _, _)) = rows.last().copied() else { return Ok(false) };
         let records = self.records(&rows)?;
-        self.mirror.apply(self.tenant, last, &records)?;
+        let prints = rows.iter().map(|(_, log, seq)| archive::fingerprint(log, *seq));
+        let digest = prints.fold(at.digest(), u64::wrapping_add);
+        self.mirror.apply(self.tenant, Cursor::new(last, digest), &records)?;
+        Ok(true)
+    }
+
+    /// Whether what the mirror reflects is what the truth has before that position. A truth that
+    /// was restored gives its positions to other bundles, and after a loss of power the mirror may
+    /// be the one of before: so it is looked at once a start, and then followed.
+    fn is_founded(&self, at: Cursor, upto: u64) -> Result<bool, ReadError> {
+        if at.position > upto {
+            return Ok(false);
+        }
+        if at.position > 0 && !self.founded.load(Ordering::Relaxed) {
+            let digest = archive::feed_digest(&*self.store, self.tenant, at.position)?;
+            if digest != at.digest() {
+                return Ok(false);
+            }
+        }
+        self.founded.store(true, Ordering::Relaxed);
         Ok(true)
     }
 

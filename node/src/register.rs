@@ -286,7 +286,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::mirror::{Derived, MirrorOptions};
+    use crate::{
+        feed::Cursor,
+        mirror::{Derived, MirrorOptions},
+    };
 
     fn actor() -> LogId {
         LogId::from_bytes([1; 16])
@@ -316,7 +319,7 @@ mod tests {
             self.position += 1;
             let record = Some(Record::derive(document, changes).encode());
             let derived = Derived { document, changed_at: self.position, record };
-            self.mirror.apply(tenant(), self.position, &[derived]).unwrap();
+            self.mirror.apply(tenant(), Cursor::new(self.position, 0), &[derived]).unwrap();
         }
 
         fn invoice(&mut self, number: &str, date: &str, received: bool) -> DocumentId {

@@ -28,13 +28,14 @@ pub type Records = BTreeMap<DocumentId, Vec<u8>>;
 #[derive(Clone, Default)]
 struct State {
     position: u64,
+    digest: u64,
     records: Records,
 }
 
 #[derive(Clone)]
 enum Op {
     Clear,
-    Apply(u64, Records),
+    Apply((u64, u64), Records),
 }
 
 /// One tenant's mirror.
@@ -43,14 +44,16 @@ pub struct Mirror {
     live: State,
     flushed: State,
     since: Vec<Op>,
+    /// Whether it was found to stand on this truth, since the start.
+    founded: bool,
 }
 
 impl State {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Clear => *self = Self::default(),
-            Op::Apply(position, records) => {
-                self.position = position;
+            Op::Apply((position, digest), records) => {
+                (self.position, self.digest) = (position, digest);
                 self.records.extend(records);
             }
         }
@@ -83,6 +86,7 @@ impl Mirror {
             self.flushed.apply(op);
         }
         self.live = self.flushed.clone();
+        self.founded = false;
     }
 }
 
@@ -129,8 +133,11 @@ fn follow(
     bug: Option<Bug>,
 ) -> Result<(), ReadError> {
     loop {
-        let position = mirror.position();
-        if position > upto {
+        let State { position, digest, .. } = mirror.live;
+        if !mirror.founded && position > 0 && position <= upto {
+            mirror.founded = archive::feed_digest(disk, tenant, position)? == digest;
+        }
+        if position > upto || position > 0 && !mirror.founded {
             mirror.write(Op::Clear);
             if upto == 0 {
                 return Ok(());
@@ -141,6 +148,8 @@ fn follow(
         let mut rows = archive::feed(disk, tenant, from, BATCH_ROWS)?;
         rows.retain(|(at, _, _)| *at <= upto);
         let Some((last, _, _)) = rows.last().copied() else { return Ok(()) };
+        let prints = rows.iter().map(|(_, log, seq)| archive::fingerprint(log, *seq));
+        let digest = prints.fold(digest, u64::wrapping_add);
         let mut touched: BTreeMap<DocumentId, Vec<Vec<u8>>> = BTreeMap::new();
         for (_, log, seq) in rows {
             let stored = archive::bundle(disk, tenant, &log, seq)?;
@@ -153,7 +162,7 @@ fn follow(
             }
         }
         if bug == Some(Bug::MirrorPositionFirst) {
-            mirror.write(Op::Apply(last, Records::new()));
+            mirror.write(Op::Apply((last, digest), Records::new()));
         }
         let mut records = Records::new();
         for (document, mut changes) in touched {
@@ -163,6 +172,7 @@ fn follow(
             }
             records.insert(document, Record::derive(document, &changes).encode());
         }
-        mirror.write(Op::Apply(last, records));
+        mirror.founded = true;
+        mirror.write(Op::Apply((last, digest), records));
     }
 }

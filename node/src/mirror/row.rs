@@ -2,7 +2,7 @@
 //!
 //! | key | row | is |
 //! | --- | --- | --- |
-//! | `h` | position, number of records | what the tree reflects |
+//! | `h` | position, number of records, digest | what the tree reflects |
 //! | `r`, document | position, 1, record; or position, 0 | a record, or that there is none now |
 //! | `c`, position, document | nothing | the change feed |
 //!
@@ -27,18 +27,23 @@ pub(super) struct Head {
     pub(super) position: u64,
     /// Documents that have a record.
     pub(super) records: u64,
+    /// Which bundles lie before the position.
+    pub(super) digest: u64,
 }
 
 impl Head {
     pub(super) fn seal(self) -> Vec<u8> {
-        seal(HEAD, &[&self.position.to_be_bytes(), &self.records.to_be_bytes()])
+        let Self { position, records, digest } = self;
+        seal(HEAD, &[position, records, digest].map(u64::to_be_bytes).each_ref().map(|n| &n[..]))
     }
 
     pub(super) fn open(row: &[u8]) -> Result<Self, Damage> {
         let damage = Damage::Row("the position");
         let Some(value) = unseal(HEAD, row) else { return Err(damage) };
-        match (number(value, 0), number(value, 8)) {
-            (Some(position), Some(records)) if value.len() == 16 => Ok(Self { position, records }),
+        match (number(value, 0), number(value, 8), number(value, 16)) {
+            (Some(position), Some(records), Some(digest)) if value.len() == 24 => {
+                Ok(Self { position, records, digest })
+            }
             _ => Err(damage),
         }
     }

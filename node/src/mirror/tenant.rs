@@ -9,9 +9,10 @@ use super::{
     Change, Damage, Derived,
     row::{self, Entry, Head},
 };
+use crate::feed::Cursor;
 
-pub(super) fn apply(tree: &Tree, position: u64, changes: &[Derived]) -> Result<(), Damage> {
-    let mut head = head(tree)?;
+pub(super) fn apply(tree: &Tree, at: Cursor, changes: &[Derived]) -> Result<(), Damage> {
+    let (mut head, position) = (head(tree)?, at.position);
     let mut batch = Batch::default();
     // A document named twice counts once, as it was named last.
     let latest: BTreeMap<_, _> = changes.iter().map(|change| (change.document, change)).collect();
@@ -30,6 +31,7 @@ pub(super) fn apply(tree: &Tree, position: u64, changes: &[Derived]) -> Result<(
         batch.insert(&key[..], row::seal(&key, &[]));
     }
     head.position = head.position.max(position);
+    head.digest = at.digest();
     batch.insert(row::HEAD, head.seal());
     Ok(tree.apply_batch(batch)?)
 }

@@ -39,7 +39,7 @@ fn apply(
         changed_at: position,
         record: record.clone(),
     };
-    mirror.apply(tenant, position, &changes.iter().map(derived).collect::<Vec<_>>())
+    mirror.apply(tenant, Cursor::new(position, 0), &changes.iter().map(derived).collect::<Vec<_>>())
 }
 
 fn fill(mirror: &Mirror, records: u32) {
@@ -96,12 +96,12 @@ fn however_a_rebuild_cuts_its_batches_a_change_stands_where_it_stood() {
         |n, changed_at| Derived { document: invoice(n), changed_at, record: Some(vec![1]) };
     let rows: Vec<_> = (1..=6).map(|n| derived(n, u64::from(n) * 10)).collect();
     let places = || mirror.changes_after(tenant(0), 0, 99).unwrap();
-    mirror.apply(tenant(0), 30, &rows[..3]).unwrap();
-    mirror.apply(tenant(0), 60, &rows[3..]).unwrap();
+    mirror.apply(tenant(0), Cursor::new(30, 0), &rows[..3]).unwrap();
+    mirror.apply(tenant(0), Cursor::new(60, 0), &rows[3..]).unwrap();
     let before = places();
     assert_eq!(before.iter().map(|c| c.position).collect::<Vec<_>>(), [10, 20, 30, 40, 50, 60]);
     mirror.renew().unwrap();
-    mirror.apply(tenant(0), 60, &rows).unwrap();
+    mirror.apply(tenant(0), Cursor::new(60, 0), &rows).unwrap();
     assert_eq!(places(), before);
 }
 

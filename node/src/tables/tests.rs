@@ -13,6 +13,7 @@ use sql::{
 
 use super::*;
 use crate::{
+    feed::Cursor,
     intake::Intake,
     mirror::{Derived, MirrorOptions},
 };
@@ -41,7 +42,7 @@ fn records() -> (DocumentId, Vec<(DocumentId, Record)>) {
 fn apply(mirror: &Mirror, position: u64, document: DocumentId, record: Option<&Record>) {
     let record = record.map(Record::encode);
     let derived = Derived { document, changed_at: position, record };
-    mirror.apply(tenant(), position, &[derived]).unwrap();
+    mirror.apply(tenant(), Cursor::new(position, 0), &[derived]).unwrap();
 }
 
 #[test]

@@ -22,6 +22,7 @@ use engine::{
     wire::{Frame, Hello, VERSIONS},
 };
 use node::{
+    feed::Cursor,
     host::{Host, HostConfig, HostHandle, PortalAddress},
     mirror::{Derived, Mirror, MirrorOptions},
     originals,
@@ -286,18 +287,18 @@ async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
     let before = rows(&mirror);
     following.abort();
     let _ = following.await;
-    let upto = mirror.position(tenant()).unwrap();
+    let upto = mirror.cursor(tenant()).unwrap();
 
     mirror.renew().unwrap();
     assert_eq!(mirror.count(tenant()).unwrap(), 0);
-    projector.follow(upto).unwrap();
+    projector.follow(upto.position).unwrap();
     assert_eq!(rows(&mirror), before, "set aside and derived again");
 
     // What the mirror says and the truth does not is found; so is what is not there.
     let compared = projector.compare().unwrap();
     assert!(compared.is_equal() && compared.documents == 20, "{compared:?}");
     let (document, _) = before[7];
-    let lie = |record| Derived { document, changed_at: upto, record };
+    let lie = |record| Derived { document, changed_at: upto.position, record };
     mirror.apply(tenant(), upto, &[lie(Some(b"invented".to_vec()))]).unwrap();
     assert_eq!(projector.compare().unwrap().differing, [document]);
     mirror.apply(tenant(), upto, &[lie(None)]).unwrap();
@@ -306,8 +307,17 @@ async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
     // Ahead of the truth, as after a restored backup: derived again up to what there is.
     projector.follow(5).unwrap();
     assert_eq!(mirror.position(tenant()).unwrap(), 5);
-    projector.follow(upto).unwrap();
+    projector.follow(upto.position).unwrap();
     assert_eq!(rows(&mirror), before);
+
+    // As far as the truth, but of what it was before it was restored and filled again: found at
+    // the next start.
+    let other = Cursor::new(upto.position, upto.digest() ^ 1);
+    mirror.apply(tenant(), other, &[lie(Some(b"of before".to_vec()))]).unwrap();
+    let next = Projector::new(tenant(), node.store.clone(), mirror.clone());
+    next.follow(upto.position).unwrap();
+    assert_eq!(rows(&mirror), before);
+    assert_eq!(mirror.cursor(tenant()).unwrap(), upto);
 }
 
 /// Says something on the bundles stream, then the Hello that should have come first.

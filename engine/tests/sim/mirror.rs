@@ -65,10 +65,6 @@ impl Mirror {
         &self.live.records
     }
 
-    pub fn position(&self) -> u64 {
-        self.live.position
-    }
-
     fn write(&mut self, op: Op) {
         self.live.apply(op.clone());
         self.since.push(op);

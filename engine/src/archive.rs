@@ -3,7 +3,7 @@
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | Bundles | tenant, log, seq | previous hash, hash, (signature, check)?, body, inline blobs |
-//! | Blobs | tenant, blob, index | SHA-256 of the chunk, the chunk |
+//! | Blobs | tenant, cut, index | SHA-256 of the chunk, the chunk |
 //! | Index | tenant, document, log, seq | nothing |
 //! | Feed | tenant, position | log, seq, check |
 //! | Tips | tenant, log | key, incarnation, seq, hash, position, check |
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     bundle::{BlobRef, Body, ChainHash, Item, Origin, PublicKey, Signature},
-    id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
+    id::{BlobHash, CutHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
     wire::{OriginParts, Run, Tenant},
@@ -275,9 +275,9 @@ pub fn put_tip(batch: &mut Batch, tip: &Tip) {
 }
 
 /// Adds one chunk of a large blob to `batch`.
-pub fn put_chunk(batch: &mut Batch, tenant: VatNumber, blob: &BlobHash, index: u32, bytes: &[u8]) {
+pub fn put_chunk(batch: &mut Batch, tenant: VatNumber, cut: &CutHash, index: u32, bytes: &[u8]) {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    batch.put(Table::Blobs, chunk_key(tenant, blob, index), join(&[&digest, bytes]));
+    batch.put(Table::Blobs, chunk_key(tenant, cut, index), join(&[&digest, bytes]));
 }
 
 /// Reads what an engine needs at start.
@@ -509,15 +509,18 @@ pub fn index(
 }
 
 /// The bytes of the file `hash` that came with `document`, or `None` if it brought no such file.
+/// Two writers may have brought it, and one of them may have lied about its chunks or lost one:
+/// any that is whole will do.
 ///
 /// # Errors
-/// [`ReadError`]
+/// [`ReadError`], when none is whole.
 pub fn blob(
     store: &dyn Store,
     tenant: VatNumber,
     document: &DocumentId,
     hash: &BlobHash,
 ) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut failed = None;
     for (log, seq) in index(store, tenant, document)? {
         let stored = bundle(store, tenant, &log, seq)?;
         let Ok(body) = Body::decode(&stored.body) else {
@@ -528,16 +531,19 @@ pub fn blob(
             let len = if blob.is_inline() { blob.len as usize } else { 0 };
             let (bytes, rest) = inline.split_at(len.min(inline.len()));
             inline = rest;
-            if blob.hash == *hash {
-                return if blob.is_inline() {
-                    Ok(Some(bytes.to_vec()))
-                } else {
-                    large_blob(store, tenant, blob).map(Some)
-                };
+            if blob.hash != *hash {
+                continue;
+            }
+            if blob.is_inline() {
+                return Ok(Some(bytes.to_vec()));
+            }
+            match large_blob(store, tenant, blob) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(error) => failed = Some(error),
             }
         }
     }
-    Ok(None)
+    failed.map_or(Ok(None), Err)
 }
 
 /// Reads one chunk of a large blob and checks it; `None` when it is not here.
@@ -547,10 +553,10 @@ pub fn blob(
 pub fn read_chunk(
     store: &dyn Store,
     tenant: VatNumber,
-    blob: &BlobHash,
+    cut: &CutHash,
     index: u32,
 ) -> Result<Option<Vec<u8>>, ReadError> {
-    let Some(value) = store.get(Table::Blobs, &chunk_key(tenant, blob, index))? else {
+    let Some(value) = store.get(Table::Blobs, &chunk_key(tenant, cut, index))? else {
         return Ok(None);
     };
     let mut rest = value.as_slice();
@@ -571,9 +577,9 @@ pub fn missing_chunks(
     tenant: VatNumber,
     blob: &BlobRef,
 ) -> Result<Vec<u32>, ReadError> {
-    let mut missing = Vec::new();
+    let (mut missing, cut) = (Vec::new(), blob.cut());
     for index in 0..blob.chunks.len() as u32 {
-        match read_chunk(store, tenant, &blob.hash, index) {
+        match read_chunk(store, tenant, &cut, index) {
             Ok(Some(_)) => {}
             Ok(None) | Err(ReadError::Row(_)) => missing.push(index),
             Err(error) => return Err(error),
@@ -583,9 +589,9 @@ pub fn missing_chunks(
 }
 
 fn large_blob(store: &dyn Store, tenant: VatNumber, blob: &BlobRef) -> Result<Vec<u8>, ReadError> {
-    let mut bytes = Vec::with_capacity(blob.len as usize);
+    let (mut bytes, cut) = (Vec::with_capacity(blob.len as usize), blob.cut());
     for index in 0..blob.chunks.len() as u32 {
-        let chunk = read_chunk(store, tenant, &blob.hash, index)?;
+        let chunk = read_chunk(store, tenant, &cut, index)?;
         bytes.extend(chunk.ok_or(ReadError::Row(Table::Blobs))?);
     }
     if BlobHash::of(&bytes) == blob.hash { Ok(bytes) } else { Err(ReadError::Row(Table::Blobs)) }
@@ -627,8 +633,8 @@ fn bundle_key(tenant: VatNumber, log: &LogId, seq: Seq) -> Vec<u8> {
     join(&[&tenant_key(tenant), log.as_bytes(), &be(seq)])
 }
 
-fn chunk_key(tenant: VatNumber, blob: &BlobHash, index: u32) -> Vec<u8> {
-    join(&[&tenant_key(tenant), blob.as_bytes(), &index.to_be_bytes()])
+fn chunk_key(tenant: VatNumber, cut: &CutHash, index: u32) -> Vec<u8> {
+    join(&[&tenant_key(tenant), cut.as_bytes(), &index.to_be_bytes()])
 }
 
 fn tenant_key(tenant: VatNumber) -> [u8; 8] {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     fault::Fault,
     grant::{Grant, Revocation},
-    id::{BlobHash, DocumentId, Incarnation, LogId, PeerId, Seq, VatNumber},
+    id::{BlobHash, CutHash, DocumentId, Incarnation, LogId, PeerId, Seq, VatNumber},
     limits,
 };
 
@@ -222,6 +222,12 @@ impl BlobRef {
     #[must_use]
     pub fn is_inline(&self) -> bool {
         self.chunks.is_empty()
+    }
+
+    /// The name under which its chunks are asked for and stored.
+    #[must_use]
+    pub fn cut(&self) -> CutHash {
+        CutHash::of(&self.hash, self.len, &self.chunks)
     }
 
     /// The length in bytes of chunk `index`, if there is such a chunk.

@@ -6,7 +6,7 @@ use crate::{
     bundle::{BlobRef, Item, Origin},
     fault::Fault,
     grant::Role,
-    id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    id::{CutHash, LogId, PeerId, Seq, VatNumber},
     log::Place,
     session::SessionId,
     store::{Batch, StoreError},
@@ -88,8 +88,8 @@ pub enum Input {
         tenant: VatNumber,
         /// The log.
         log: LogId,
-        /// Chunks that are not here, by blob.
-        chunks: Vec<(BlobHash, Vec<u32>)>,
+        /// Chunks that are not here, by file.
+        chunks: Vec<(CutHash, Vec<u32>)>,
     },
     /// The answer to [`Effect::Truncate`]: the writes, and where the log now ends.
     Truncated {
@@ -193,8 +193,8 @@ pub enum Effect {
         session: SessionId,
         /// The tenant.
         tenant: VatNumber,
-        /// The blob.
-        blob: BlobHash,
+        /// The file, as the bundle cut it.
+        cut: CutHash,
         /// First chunk.
         first: u32,
         /// How many.

@@ -329,8 +329,9 @@ impl Engine {
                 inline.extend_from_slice(file);
                 continue;
             }
+            let cut = blob.cut();
             for (index, chunk) in file.chunks(limits::CHUNK_BYTES).enumerate() {
-                archive::put_chunk(&mut batch, tenant, &blob.hash, index as u32, chunk);
+                archive::put_chunk(&mut batch, tenant, &cut, index as u32, chunk);
             }
         }
         let statement = |item: &&Item| !matches!(item, Item::Change { .. });

@@ -108,6 +108,29 @@ impl BlobHash {
     }
 }
 
+/// A large file as one bundle cut it: SHA-256 over its hash, its length and the names of its
+/// chunks. Chunks are asked for and stored under it and not under the file's hash, so that a
+/// bundle that names a file and lies about its chunks touches only its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CutHash([u8; 32]);
+
+impl CutHash {
+    /// Names the file `hash` of `len` bytes, cut into `chunks`.
+    #[must_use]
+    pub fn of(hash: &BlobHash, len: u64, chunks: &[[u8; 32]]) -> Self {
+        let mut digest = Sha256::new_with_prefix(hash.0);
+        digest.update(len.to_be_bytes());
+        chunks.iter().for_each(|chunk| digest.update(chunk));
+        Self(digest.finalize().into())
+    }
+
+    /// The raw digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 /// The kind of a document decides who may write it (see [`crate::grant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
@@ -266,7 +289,7 @@ macro_rules! names {
         }
     )*};
 }
-names!(PeerId, Incarnation, LogId, BlobHash, DocumentId);
+names!(PeerId, Incarnation, LogId, BlobHash, CutHash, DocumentId);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     bundle::BlobRef,
-    id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    id::{CutHash, LogId, PeerId, Seq, VatNumber},
     limits,
     log::Fresh,
     time::Time,
@@ -104,8 +104,8 @@ impl Remote {
 pub struct Staged {
     /// The bundle.
     pub fresh: Fresh,
-    /// Chunks that are not here, by blob; unknown until the host has looked.
-    pub missing: Option<BTreeMap<BlobHash, BTreeSet<u32>>>,
+    /// Chunks that are not here, by file; unknown until the host has looked.
+    pub missing: Option<BTreeMap<CutHash, BTreeSet<u32>>>,
     /// Chunks asked for and not arrived.
     pub asked: u32,
 }
@@ -113,8 +113,8 @@ pub struct Staged {
 impl Staged {
     /// The large blob of this name.
     #[must_use]
-    pub fn blob(&self, hash: &BlobHash) -> Option<&BlobRef> {
-        self.fresh.body.large_blobs().find(|blob| blob.hash == *hash)
+    pub fn blob(&self, cut: &CutHash) -> Option<&BlobRef> {
+        self.fresh.body.large_blobs().find(|blob| blob.cut() == *cut)
     }
 
     /// Whether every chunk is here.

@@ -172,6 +172,19 @@ pub enum StoreError {
         /// Newest format version known.
         known: u32,
     },
+    /// Written by a version whose rows mean something else.
+    #[error(
+        "the store at {path} has format {found}, this program reads {known}: move the folder away, \
+         and what the portals hold of it is fetched again"
+    )]
+    Older {
+        /// The store's folder.
+        path: String,
+        /// Format version found.
+        found: u32,
+        /// The format this program reads.
+        known: u32,
+    },
     /// Anything else the operating system says.
     #[error("the store at {path} cannot be used: {detail}")]
     Io {

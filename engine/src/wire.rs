@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bundle::{Body, ChainHash, Origin, PublicKey, Signature},
     fault::Fault,
-    id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
+    id::{BlobHash, CutHash, Incarnation, LogId, Seq, VatNumber},
     limits,
     plant::{self, Bug},
     vector::Digest,
@@ -55,8 +55,8 @@ pub enum Frame {
     WantChunks {
         /// The tenant.
         tenant: Tenant,
-        /// The blob.
-        blob: BlobHash,
+        /// The file, as the bundle cut it.
+        cut: CutHash,
         /// First chunk.
         first: u32,
         /// How many.
@@ -116,8 +116,8 @@ pub type RestDigest = [u8; 8];
 pub struct Chunk {
     /// The tenant.
     pub tenant: Tenant,
-    /// The blob.
-    pub blob: BlobHash,
+    /// The file, as the bundle cut it.
+    pub cut: CutHash,
     /// Which chunk, from 0.
     pub index: u32,
     /// Its bytes.

@@ -404,13 +404,15 @@ mod tests {
     }
 
     #[test]
-    fn two_processes_on_one_store_and_a_newer_store_are_refused_with_a_sentence() {
+    fn two_processes_on_one_store_and_a_store_of_another_format_are_refused_with_a_sentence() {
         let dir = tempfile::tempdir().unwrap();
         let truth = open(dir.path()).unwrap();
         assert!(matches!(open(dir.path()), Err(StoreError::InUse { .. })));
         drop(truth);
         file::tests::set_format(dir.path(), 99);
-        assert!(matches!(open(dir.path()), Err(StoreError::Newer { found: 99, known: 1, .. })));
+        assert!(matches!(open(dir.path()), Err(StoreError::Newer { found: 99, known: 2, .. })));
+        file::tests::set_format(dir.path(), 1);
+        assert!(matches!(open(dir.path()), Err(StoreError::Older { found: 1, known: 2, .. })));
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn drain(engine: &mut Engine, at: u64) {
             }
             Effect::FindMissing { session, tenant, log, blobs } => {
                 let chunks =
-                    blobs.iter().map(|blob| (blob.hash, (0..blob.chunks.len() as u32).collect()));
+                    blobs.iter().map(|blob| (blob.cut(), (0..blob.chunks.len() as u32).collect()));
                 Input::Missing { session, tenant, log, chunks: chunks.collect() }
             }
             _ => continue,

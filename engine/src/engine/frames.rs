@@ -11,7 +11,7 @@ use crate::{
     effect::{Alarm, Effect},
     fault::Fault,
     grant::Role,
-    id::{BlobHash, LogId, PeerId, Seq, VatNumber},
+    id::{CutHash, LogId, PeerId, Seq, VatNumber},
     limits,
     log::{Admission, Fresh, Log},
     plant::{self, Bug},
@@ -69,10 +69,10 @@ impl Engine {
             Frame::Ack { tenant, logs } => self.held(id, tenant.0, &logs),
             Frame::Have { tenant, logs } => self.have(id, tenant.0, &logs),
             Frame::Want { tenant, log, after } => self.want(id, tenant.0, log, after),
-            Frame::WantChunks { tenant, blob, first, count } => {
+            Frame::WantChunks { tenant, cut, first, count } => {
                 self.may_hold(id, tenant.0).map(|()| {
                     let tenant = tenant.0;
-                    let effect = Effect::SendChunks { session: id, tenant, blob, first, count };
+                    let effect = Effect::SendChunks { session: id, tenant, cut, first, count };
                     self.effects.push_back(effect);
                 })
             }
@@ -145,7 +145,7 @@ impl Engine {
         id: SessionId,
         tenant: VatNumber,
         log: LogId,
-        chunks: Vec<(BlobHash, Vec<u32>)>,
+        chunks: Vec<(CutHash, Vec<u32>)>,
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
@@ -461,14 +461,14 @@ impl Engine {
         // Two bundles may wait for one file: two of a tenant's servers filed it.
         let (mut expected, mut right, mut fresh) = (false, false, Vec::new());
         for ((of, log), staged) in session.staged_mut() {
-            let Some(blob) = staged.blob(&chunk.blob).filter(|_| *of == tenant) else { continue };
+            let Some(blob) = staged.blob(&chunk.cut).filter(|_| *of == tenant) else { continue };
             expected = true;
             let fits = plant::is(Bug::ChunkUnchecked)
                 || blob.chunk_len(chunk.index) == Some(chunk.bytes.len())
                     && blob.chunks[chunk.index as usize] == digest;
             right |= fits;
             // Unknown: asked for before this bundle came anew, and asked for again if not here.
-            let missing = staged.missing.as_mut().and_then(|all| all.get_mut(&chunk.blob));
+            let missing = staged.missing.as_mut().and_then(|all| all.get_mut(&chunk.cut));
             if fits && missing.is_some_and(|missing| missing.remove(&chunk.index)) {
                 staged.asked = staged.asked.saturating_sub(1);
                 fresh.push(*log);
@@ -479,7 +479,7 @@ impl Engine {
         }
         if let Some(log) = fresh.first() {
             let mut batch = Batch::default();
-            archive::put_chunk(&mut batch, tenant, &chunk.blob, chunk.index, &chunk.bytes);
+            archive::put_chunk(&mut batch, tenant, &chunk.cut, chunk.index, &chunk.bytes);
             self.commit(tenant, *log, &[], batch, None, None);
         }
         fresh.into_iter().for_each(|log| self.ask_chunks(id, tenant, log));
@@ -502,14 +502,14 @@ impl Engine {
             return;
         }
         let mut wants = Vec::new();
-        for (blob, missing) in staged.missing.iter().flatten() {
+        for (cut, missing) in staged.missing.iter().flatten() {
             for (first, count) in ranges(missing) {
                 let room = limits::CHUNKS_IN_FLIGHT_MAX - staged.asked;
                 let count = count.min(room);
                 if count > 0 {
                     staged.asked += count;
-                    let (tenant, blob) = (Tenant(tenant), *blob);
-                    wants.push(Frame::WantChunks { tenant, blob, first, count });
+                    let (tenant, cut) = (Tenant(tenant), *cut);
+                    wants.push(Frame::WantChunks { tenant, cut, first, count });
                 }
             }
         }

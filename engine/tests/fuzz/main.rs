@@ -126,7 +126,7 @@ fn write_seeds() {
         let (agent, root) = ("node".to_owned(), digest);
         Frame::Hello(Hello { versions: VERSIONS, agent, primary: true, spaces, root })
     };
-    let blob = BlobHash::of(&[7; 90_000]);
+    let cut = BlobRef::of(&[7; 90_000]).cut();
     let frames = [
         hello(vec![space(None)]),
         hello(vec![]),
@@ -136,8 +136,8 @@ fn write_seeds() {
         Frame::Ack { tenant, logs: vec![(log, 1)] },
         Frame::Have { tenant, logs: vec![(log, 4)] },
         Frame::Want { tenant, log, after: 0 },
-        Frame::WantChunks { tenant, blob, first: 0, count: 2 },
-        Frame::Chunk(Chunk { tenant, blob, index: 0, bytes: vec![7; 100] }),
+        Frame::WantChunks { tenant, cut, first: 0, count: 2 },
+        Frame::Chunk(Chunk { tenant, cut, index: 0, bytes: vec![7; 100] }),
         Frame::Path { primary: true },
         Frame::Ping(1),
         Frame::Pong(1),

@@ -278,11 +278,11 @@ impl World {
                     }
                 }
             }
-            Effect::SendChunks { session, tenant, blob, first, count } => {
+            Effect::SendChunks { session, tenant, cut, first, count } => {
                 for index in first..first + count {
-                    let bytes = archive::read_chunk(&*store, tenant, &blob, index).unwrap();
+                    let bytes = archive::read_chunk(&*store, tenant, &cut, index).unwrap();
                     let tenant = engine::wire::Tenant(tenant);
-                    let chunk = Chunk { tenant, blob, index, bytes: bytes.unwrap() };
+                    let chunk = Chunk { tenant, cut, index, bytes: bytes.unwrap() };
                     self.deliver(at, session, Frame::Chunk(chunk));
                 }
             }
@@ -290,7 +290,7 @@ impl World {
             Effect::FindMissing { session, tenant, log, blobs } => {
                 let chunks = blobs
                     .iter()
-                    .map(|b| (b.hash, archive::missing_chunks(&*store, tenant, b).unwrap()))
+                    .map(|b| (b.cut(), archive::missing_chunks(&*store, tenant, b).unwrap()))
                     .collect();
                 let missing = Input::Missing { session, tenant, log, chunks };
                 self.inputs.push_back((at, missing));
@@ -330,8 +330,8 @@ impl World {
 }
 
 fn no_chunk() -> Chunk {
-    let blob = engine::id::BlobHash::of(b"");
-    Chunk { tenant: engine::wire::Tenant(tenant()), blob, index: 0, bytes: Vec::new() }
+    let cut = engine::bundle::BlobRef::of(b"").cut();
+    Chunk { tenant: engine::wire::Tenant(tenant()), cut, index: 0, bytes: Vec::new() }
 }
 
 /// An invoice-like change in the name of `log`: Automerge's own bytes.

@@ -14,7 +14,7 @@ use engine::{
     engine::{Config, Engine},
     fault::Fault,
     grant::Role,
-    id::{BlobHash, Incarnation, LogId, PeerId, Seq, VatNumber},
+    id::{CutHash, Incarnation, LogId, PeerId, Seq, VatNumber},
     route::{
         AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
     },
@@ -83,7 +83,7 @@ pub struct Process {
 /// Reads that the real host gives to other threads.
 pub enum Read {
     Run { session: SessionId, tenant: VatNumber, origin: Origin, after: Seq, upto: Seq },
-    Chunks { session: SessionId, tenant: VatNumber, blob: BlobHash, next: u32, end: u32 },
+    Chunks { session: SessionId, tenant: VatNumber, cut: CutHash, next: u32, end: u32 },
     Missing { session: SessionId, tenant: VatNumber, log: LogId, blobs: Vec<BlobRef> },
     Truncate { tenant: VatNumber, origin: Origin, cut: Seq },
 }
@@ -423,10 +423,10 @@ impl World {
                     self.start_read(n, Read::Run { session, tenant, origin, after, upto });
                 }
             }
-            Effect::SendChunks { session, tenant, blob, first, count } => {
+            Effect::SendChunks { session, tenant, cut, first, count } => {
                 if process.lines.contains(&session) {
                     let end = first.saturating_add(count);
-                    self.start_read(n, Read::Chunks { session, tenant, blob, next: first, end });
+                    self.start_read(n, Read::Chunks { session, tenant, cut, next: first, end });
                 }
             }
             Effect::Commit { commit, batch } => {
@@ -670,26 +670,24 @@ impl World {
                     }
                 }
             }
-            Read::Chunks { session, tenant, blob, next, end } => {
-                let Ok(Some(bytes)) = archive::read_chunk(&*disk, tenant, &blob, next) else {
+            Read::Chunks { session, tenant, cut, next, end } => {
+                let Ok(Some(bytes)) = archive::read_chunk(&*disk, tenant, &cut, next) else {
                     return;
                 };
                 if !open(self, session) {
                     return;
                 }
-                let frame =
-                    Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index: next, bytes });
+                let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), cut, index: next, bytes });
                 let handed_over = self.transmit(n, session, frame);
                 if next + 1 < end {
-                    let read =
-                        Box::new(Read::Chunks { session, tenant, blob, next: next + 1, end });
+                    let read = Box::new(Read::Chunks { session, tenant, cut, next: next + 1, end });
                     self.push(handed_over, Event::Read { host: n, epoch, read });
                 }
             }
             Read::Missing { session, tenant, log, blobs } => {
                 let chunks = blobs.iter().map(|blob| {
                     let missing = archive::missing_chunks(&*disk, tenant, blob)?;
-                    Ok((blob.hash, missing))
+                    Ok((blob.cut(), missing))
                 });
                 if let Ok(chunks) = chunks.collect::<Result<_, archive::ReadError>>() {
                     let input = Box::new(Input::Missing { session, tenant, log, chunks });

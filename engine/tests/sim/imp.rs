@@ -121,11 +121,11 @@ impl World {
                     self.send_on(wire, 0, frame);
                 }
             }
-            Frame::WantChunks { tenant, blob, first, count } => {
-                let (tenant, blob) = (*tenant, *blob);
+            Frame::WantChunks { tenant, cut, first, count } => {
+                let (tenant, cut) = (*tenant, *cut);
                 for index in *first..first.saturating_add(*count).min(first + 4) {
                     let bytes = vec![index as u8; 65_536];
-                    self.send_on(wire, 0, Frame::Chunk(Chunk { tenant, blob, index, bytes }));
+                    self.send_on(wire, 0, Frame::Chunk(Chunk { tenant, cut, index, bytes }));
                 }
             }
             Frame::Ping(n) => {

@@ -548,7 +548,7 @@ fn is_durable(disk: &Disk, tenant: VatNumber, log: &LogId, seq: Seq) -> bool {
     row.previous.next(tenant, log, seq, row.body) == row.hash
         && body.large_blobs().all(|blob| {
             blob.chunks.iter().zip(0_u32..).all(|(name, index)| {
-                let key = [&tenant_key[..], blob.hash.as_bytes(), &index.to_be_bytes()].concat();
+                let key = [&tenant_key[..], blob.cut().as_bytes(), &index.to_be_bytes()].concat();
                 let chunk = disk.durable(Table::Blobs, &key);
                 let right = |chunk: &[u8]| Sha256::digest(&chunk[32..]).as_slice() == name;
                 disk.is_damaged(Table::Blobs, &key) || chunk.is_some_and(|chunk| right(&chunk))

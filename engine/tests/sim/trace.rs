@@ -125,7 +125,7 @@ fn brief(frame: &Frame) -> String {
         Frame::Run(run) => {
             format!("Run {:?} {}+{} of {}", run.log, run.first, run.bodies.len(), run.tenant.0)
         }
-        Frame::Chunk(chunk) => format!("Chunk {:?} {}", chunk.blob, chunk.index),
+        Frame::Chunk(chunk) => format!("Chunk {:?} {}", chunk.cut, chunk.index),
         Frame::Hello(hello) => {
             let spaces: Vec<_> = hello.spaces.iter().map(|s| (s.tenant.0, &s.logs)).collect();
             format!("Hello primary={} {spaces:?}", hello.primary)

@@ -123,10 +123,10 @@ impl Host {
                     }
                 }
             }
-            Effect::SendChunks { session, tenant, blob, first, count } => {
+            Effect::SendChunks { session, tenant, cut, first, count } => {
                 if let Some(line) = self.lines.get(&session) {
                     let indexes = first..first.saturating_add(count);
-                    line.send_chunks(ChunkRequest { tenant, blob, indexes });
+                    line.send_chunks(ChunkRequest { tenant, cut, indexes });
                 }
             }
             Effect::Commit { commit, batch } => self.committer.commit(commit, batch),
@@ -135,7 +135,7 @@ impl Host {
                 spawn_blocking(move || {
                     let chunks = blobs.iter().map(|blob| {
                         let missing = archive::missing_chunks(&*store, tenant, blob)?;
-                        Ok((blob.hash, missing))
+                        Ok((blob.cut(), missing))
                     });
                     match chunks.collect::<Result<_, archive::ReadError>>() {
                         Ok(chunks) => {

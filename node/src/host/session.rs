@@ -8,7 +8,7 @@ use engine::{
     bundle::Origin,
     effect::Input,
     fault::Fault,
-    id::{BlobHash, Seq, VatNumber},
+    id::{CutHash, Seq, VatNumber},
     limits,
     route::SessionId,
     store::Store,
@@ -29,7 +29,7 @@ const BYE_GRACE: Duration = Duration::from_secs(1);
 /// Chunks of a large blob that a peer asks for.
 pub(super) struct ChunkRequest {
     pub(super) tenant: VatNumber,
-    pub(super) blob: BlobHash,
+    pub(super) cut: CutHash,
     pub(super) indexes: std::ops::Range<u32>,
 }
 
@@ -148,13 +148,13 @@ async fn write_chunks(
     meter: Meter,
     mut requests: mpsc::Receiver<ChunkRequest>,
 ) {
-    while let Some(ChunkRequest { tenant, blob, indexes }) = requests.recv().await {
+    while let Some(ChunkRequest { tenant, cut, indexes }) = requests.recv().await {
         for index in indexes {
             let store = Arc::clone(&store);
-            let read = spawn_blocking(move || archive::read_chunk(&*store, tenant, &blob, index));
+            let read = spawn_blocking(move || archive::read_chunk(&*store, tenant, &cut, index));
             // What is not here, or is damaged, is not sent: the peer asks another.
             let Ok(Ok(Some(bytes))) = read.await else { break };
-            let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), blob, index, bytes });
+            let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), cut, index, bytes });
             let bytes = Bytes::from(frame.encode());
             meter.said(&frame);
             meter.sent(Class::Blobs, bytes.len());

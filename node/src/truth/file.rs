@@ -17,8 +17,9 @@ use redb::{
 
 use super::{Durable, TruthOptions, layer::Layer};
 
-/// The format this program writes. A store with a greater number is left alone.
-pub(super) const FORMAT: u32 = 1;
+/// The format this program reads and writes; a store with another number is left alone. 2: a
+/// bundle's signature has a check of its own, and chunks lie under the cut of their file.
+pub(super) const FORMAT: u32 = 2;
 const FILE: &str = "truth.redb";
 /// What the store knows about itself, apart from the engine's tables.
 const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
@@ -61,6 +62,9 @@ pub(super) fn open(dir: &Path, options: &TruthOptions) -> Result<Database, Store
     .and_then(|database| match guarded(&path, || about(&database))? {
         Some(found) if found > FORMAT => {
             Err(StoreError::Newer { path: path.clone(), found, known: FORMAT })
+        }
+        Some(found) if found < FORMAT => {
+            Err(StoreError::Older { path: path.clone(), found, known: FORMAT })
         }
         _ => Ok(database),
     })

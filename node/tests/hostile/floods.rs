@@ -1,8 +1,9 @@
 //! Much of what is allowed, and lies about what is held.
 
 use engine::{
+    bundle::BlobRef,
     fault::Fault,
-    id::{BlobHash, LogId},
+    id::LogId,
     limits,
     wire::{Frame, Tenant},
 };
@@ -74,7 +75,7 @@ async fn wants_of_logs_that_do_not_exist_are_not_remembered() {
 async fn who_asks_and_does_not_read_is_cut_off_and_nobody_else() {
     let mut scene = Scene::new().await;
     let large: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 249) as u8).collect();
-    let blob = BlobHash::of(&large);
+    let cut = BlobRef::of(&large).cut();
     let log = scene.node.log();
     let (item, _) = sent(log, &large);
     let (log, seq) = scene.node.append(tenant(), vec![item], vec![large]).await.unwrap();
@@ -87,7 +88,7 @@ async fn who_asks_and_does_not_read_is_cut_off_and_nobody_else() {
     for transport in [Transport::Quic, Transport::Tcp] {
         for frame in [
             Frame::Ping(1),
-            Frame::WantChunks { tenant, blob, first: 0, count: limits::CHUNKS_IN_FLIGHT_MAX },
+            Frame::WantChunks { tenant, cut, first: 0, count: limits::CHUNKS_IN_FLIGHT_MAX },
         ] {
             let mut peer = Peer::dial_by(&scene, &scene.bad.identity, transport).await;
             peer.greet().await;
@@ -108,14 +109,15 @@ async fn who_asks_and_does_not_read_is_cut_off_and_nobody_else() {
     }
     let count = limits::CHUNKS_IN_FLIGHT_MAX + 1;
     let peer = scene.greeted().await;
-    peer.say(&Frame::WantChunks { tenant, blob, first: 0, count }).await;
+    peer.say(&Frame::WantChunks { tenant, cut, first: 0, count }).await;
     assert_eq!(peer.ended().await.0, Some(Fault::TooLarge));
     // Chunks that are not there are no reason for anything.
     let mut peer = scene.greeted().await;
     for first in [200, u32::MAX - 1, 0] {
-        peer.say(&Frame::WantChunks { tenant, blob: BlobHash::of(b"?"), first, count: 2 }).await;
+        peer.say(&Frame::WantChunks { tenant, cut: BlobRef::of(b"?").cut(), first, count: 2 })
+            .await;
     }
-    peer.say(&Frame::WantChunks { tenant, blob, first: 121, count: 32 }).await;
+    peer.say(&Frame::WantChunks { tenant, cut, first: 121, count: 32 }).await;
     peer.hear_until(|frame| matches!(frame, Frame::Chunk(_)).then_some(())).await;
     scene.honest_goes_on().await;
 }

@@ -1,6 +1,7 @@
 //! Runs that are well formed and not what they say.
 
 use engine::{
+    archive,
     bundle::{BlobRef, Body, Item, Signature},
     fault::Fault,
     grant::{Grant, Revocation},
@@ -11,7 +12,7 @@ use engine::{
 
 use crate::{
     peer::{Peer, Writer},
-    scene::{Scene, party, sent, tenant},
+    scene::{Scene, party, sent, tenant, until},
 };
 
 /// Says `run` on a session of its own, which ends so, and nothing of it is stored.
@@ -173,7 +174,7 @@ async fn gaps_and_replays_are_answered_and_store_nothing() {
 async fn a_chunk_that_is_not_the_one_named_ends_the_session() {
     let mut scene = Scene::new().await;
     let file: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-    let blob = BlobHash::of(&file);
+    let cut = BlobRef::of(&file).cut();
     let before = scene.held().await;
     for (index, bytes) in [
         (0, vec![1; limits::CHUNK_BYTES]),
@@ -185,7 +186,7 @@ async fn a_chunk_that_is_not_the_one_named_ends_the_session() {
         let mut peer = scene.greeted().await;
         peer.say(&Frame::Run(writer.run(vec![sent(writer.id(), &file).0], &[&file]))).await;
         peer.hear_until(|frame| matches!(frame, Frame::WantChunks { .. }).then_some(())).await;
-        peer.say(&Frame::Chunk(Chunk { tenant: Tenant(tenant()), blob, index, bytes })).await;
+        peer.say(&Frame::Chunk(Chunk { tenant: Tenant(tenant()), cut, index, bytes })).await;
         assert_eq!(peer.ended().await, (Some(Fault::BadChunk), 12), "chunk {index}");
     }
     assert_eq!(scene.held().await, before, "a bundle without its file does not count");
@@ -198,5 +199,40 @@ async fn a_chunk_that_is_not_the_one_named_ends_the_session() {
     ends(&mut scene, "a file too few chunks", run, Fault::Malformed).await;
     let peer: Peer = scene.greeted().await;
     drop(peer);
+    scene.honest_goes_on().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lies_about_the_chunks_of_an_honest_file_does_not_touch_it() {
+    let mut scene = Scene::new().await;
+    let file: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    let (item, document) = sent(scene.node.log(), &file);
+    let (log, seq) = scene.node.append(tenant(), vec![item], vec![file.clone()]).await.unwrap();
+    until("the portal holds it", async || {
+        scene.portal.view().await.spaces[&tenant()].get(&log) >= seq
+    })
+    .await;
+    let read = || archive::blob(&*scene.store, tenant(), &document, &BlobHash::of(&file));
+    assert_eq!(read().unwrap().as_ref(), Some(&file));
+
+    // The same file by name and length, of the same document, and every chunk another.
+    let lies = vec![b'!'; file.len()];
+    let lie = BlobRef { hash: BlobHash::of(&file), ..BlobRef::of(&lies) };
+    let (tenant_, cut) = (Tenant(tenant()), lie.cut());
+    let mut writer = Writer::new(&scene.bad.identity, tenant(), 1);
+    let body = Body { written_ms: 1, items: vec![sent(writer.id(), &file).0], blobs: vec![lie] };
+    let mut peer = scene.greeted().await;
+    peer.say(&Frame::Run(writer.run_of(body.encode().unwrap(), b""))).await;
+    let wanted = |frame| match frame {
+        Frame::WantChunks { cut, first, count, .. } => Some((cut, first, count)),
+        _ => None,
+    };
+    assert_eq!(peer.hear_until(wanted).await, (cut, 0, 4));
+    for (index, bytes) in (0..).zip(lies.chunks(limits::CHUNK_BYTES)) {
+        let bytes = bytes.to_vec();
+        peer.say(&Frame::Chunk(Chunk { tenant: tenant_, cut, index, bytes })).await;
+    }
+    peer.hear_until(|frame| matches!(frame, Frame::Ack { .. }).then_some(())).await;
+    assert_eq!(read().unwrap(), Some(file.clone()), "the honest file is as it was");
     scene.honest_goes_on().await;
 }

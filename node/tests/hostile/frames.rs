@@ -83,12 +83,12 @@ async fn what_is_said_of_a_foreign_tenant_ends_the_session() {
     let mut scene = Scene::new().await;
     let tenant = Tenant(foreign());
     let log = LogId::from_bytes([1; 16]);
-    let blob = engine::id::BlobHash::of(b"secret");
+    let cut = engine::bundle::BlobRef::of(b"secret").cut();
     for frame in [
         Frame::Have { tenant, logs: vec![(log, 1)] },
         Frame::Ack { tenant, logs: vec![(log, 1)] },
         Frame::Want { tenant, log, after: 0 },
-        Frame::WantChunks { tenant, blob, first: 0, count: 1 },
+        Frame::WantChunks { tenant, cut, first: 0, count: 1 },
         Frame::Spaces(vec![empty_space(foreign())]),
     ] {
         ends(&mut scene, false, control(&frame), Fault::WrongTenant).await;

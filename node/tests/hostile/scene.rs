@@ -56,6 +56,8 @@ pub fn party() -> Party_ {
 pub struct Scene {
     _dirs: [tempfile::TempDir; 2],
     pub portal: HostHandle,
+    /// What the portal has on disk.
+    pub store: Arc<dyn Store>,
     pub portal_peer: PeerId,
     pub address: SocketAddr,
     pub node: HostHandle,
@@ -70,7 +72,7 @@ fn start(
     role: Role,
     portal: PeerId,
     dial: Vec<PortalAddress>,
-) -> (HostHandle, PinSet) {
+) -> (HostHandle, PinSet, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(Truth::open(dir, TruthOptions::default()).unwrap());
     let pins = PinSet::new([(portal, None)].into());
     let line = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -84,10 +86,10 @@ fn start(
         period: None,
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins.clone(), vec![line])),
-        store,
+        store: Arc::clone(&store),
     })
     .unwrap();
-    (host, pins)
+    (host, pins, store)
 }
 
 impl Scene {
@@ -95,7 +97,8 @@ impl Scene {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let (portal_id, node_id, bad) = (party().identity, party().identity, party());
         let portal_peer = portal_id.peer();
-        let (portal, pins) = start(dirs[0].path(), &portal_id, Role::Portal, portal_peer, vec![]);
+        let (portal, pins, store) =
+            start(dirs[0].path(), &portal_id, Role::Portal, portal_peer, vec![]);
         let (quic, socket, address) = endpoints();
         let mut listener =
             Listener::start(&portal_id, &pins, vec![quic], vec![socket], Limits::default())
@@ -113,7 +116,7 @@ impl Scene {
         // Somebody else's space, which is none of theirs.
         portal.append(foreign(), vec![grant(&party().identity)], vec![]).await.unwrap();
         let dial = vec![PortalAddress { peer: portal_peer, addresses: vec![address] }];
-        let (node, _) = start(dirs[1].path(), &node_id, Role::Node, portal_peer, dial);
+        let (node, ..) = start(dirs[1].path(), &node_id, Role::Node, portal_peer, dial);
         until("the honest node is connected", async || {
             node.view().await.sessions.iter().any(|session| session.greeted && session.primary)
         })
@@ -122,6 +125,7 @@ impl Scene {
             _dirs: dirs,
             honest: node.view().await.sessions[0].clone(),
             portal,
+            store,
             portal_peer,
             address,
             node,

@@ -6,7 +6,10 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -137,9 +140,12 @@ fn grant(identity: &Identity) -> Item {
     Item::Grant(Grant { spki: key.spki().to_vec(), not_after_ms: u64::MAX })
 }
 
-/// A free address: the system chooses, we let it go and take it again.
-fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+/// An address that nobody else takes, also while its server is down: loopback is a /8, and
+/// what binds to a port of the system's choice does so on 127.0.0.1.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(64);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, NEXT.fetch_add(1, Ordering::Relaxed), high, low], 4433))
 }
 
 async fn file(server: &Server, log: LogId, file: &[u8]) {
@@ -171,7 +177,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
     let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let (a_id, b_id, node_id) = (identity(), identity(), identity());
     let portals = [a_id.peer(), b_id.peer()];
-    let (a_at, b_at) = (free_address(), free_address());
+    let (a_at, b_at) = (own_address(), own_address());
     let to = |peer: PeerId, at: SocketAddr| PortalAddress { peer, addresses: vec![at] };
     let a_place = || Place {
         dir: dirs[0].path(),
@@ -348,7 +354,7 @@ async fn a_run_that_overtakes_its_hello_waits_for_it() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let (a_id, node_id) = (identity(), identity());
     let portals = [a_id.peer()];
-    let (portal_at, stub_at) = (free_address(), free_address());
+    let (portal_at, stub_at) = (own_address(), own_address());
     let pins = |peer: PeerId| PinSet::new(BTreeMap::from([(peer, None)]));
 
     // Whoever accepts waits for it.
@@ -390,7 +396,7 @@ async fn a_node_on_a_period_rests_between_two_visits() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let (a_id, node_id) = (identity(), identity());
     let portals = [a_id.peer()];
-    let at = free_address();
+    let at = own_address();
     let a = start(Place {
         dir: dirs[0].path(),
         identity: &a_id,

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools check-api lint check-pure demo demo-short build sim planted soak fuzz bench
+.PHONY: test tools screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench
 
 test: lint check-pure tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -70,19 +70,29 @@ bench:
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
 
-# What the pages under docs/erp are run with, and the drivers that SQL is read by: something that
-# is there when it is installed, and its package in Debian.
-TOOLS = curl=curl python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
+# What the pages under docs/erp are run with, the drivers that SQL is read by, and the browser that
+# the portal is seen with: something that is there when it is installed, and its package in Debian.
+TOOLS = curl=curl openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
   /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
   /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2
+# Without a person at it a browser shows a certificate only where a policy says so: here for the
+# port of the tests' pages.
+POLICY = /etc/chromium/policies/managed/staffetta-tests.json
 tools:
+	@sudo=$$([ $$(id -u) = 0 ] || echo sudo); [ -e $(POLICY) ] || { $$sudo mkdir -p $(dir $(POLICY)) && \
+	  echo '{"AutoSelectCertificateForUrls":["{\"pattern\":\"https://*:4443\",\"filter\":{}}"]}' \
+	  | $$sudo tee $(POLICY) >/dev/null; } || { echo "$(POLICY) cannot be written, and the tests need it"; exit 1; }
 	@missing=$$(for tool in $(TOOLS); do \
 	  command -v $${tool%%=*} >/dev/null || [ -e $${tool%%=*} ] || echo $${tool##*=}; done); \
 	[ -z "$$missing" ] && exit 0; \
 	sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q $$missing; } >/dev/null \
 	|| { echo "these cannot be installed, and the tests need them:" $$missing; exit 1; }
+
+# The pictures of docs/screenshots, as the test of a customer's first day sees the pages.
+screenshots: build tools
+	SCREENSHOTS=$(CURDIR)/docs/screenshots $(CARGO) test -q --locked -p portal-node --test processes customer
 
 # The API against its own description, by schemathesis (from PyPI): EXAMPLES for each operation.
 check-api: build

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod access;
+mod chrome;
+mod customer;
 mod disks;
 mod files;
 mod starting;

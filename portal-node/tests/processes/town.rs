@@ -18,6 +18,8 @@ use certgen::{Authority, Host, Issued, Moment, Options, PortalName};
 use engine::id::VatNumber;
 use serde_json::Value;
 
+use crate::chrome::Chrome;
+
 pub const VAT: &str = "02038490237";
 pub const OTHER_VAT: &str = "12345678903";
 const INVOICE: &str = include_str!("../../../node/tests/invoice.xml");
@@ -126,8 +128,39 @@ impl Town {
 
     /// Both portals, started.
     pub fn portals(&mut self) -> Portals {
-        let issued = ["portal-a", "portal-b"].map(|name| {
-            let hosts = vec![Host::parse("127.0.0.1").unwrap()];
+        self.portals_with(|_, _| String::new())
+    }
+
+    /// Both portals with pages, started.
+    pub fn portals_with_doors(&mut self) -> Portals {
+        let urls = [1, 2].map(|n| self.door(n));
+        self.portals_with(|n, dir| {
+            format!(
+                "[door]\nlisten = [{listen:?}]\nurl = {url:?}\nname = \"Intermediario Prova S.r.l.\"\n\
+                 about = \"P.IVA 01234567897, Via Roma 1, 37121 Verona (VR)\"\n\
+                 pec = \"noi@pec.example.it\"\nrecipient_code = \"ABC1234\"\nspool = {spool:?}\n",
+                listen = urls[n].strip_prefix("https://").unwrap(),
+                url = urls[n],
+                spool = dir.join("pec"),
+            )
+        })
+    }
+
+    /// The address of a portal's pages, the first being 1.
+    pub fn door(&self, n: u8) -> String {
+        format!("https://{}", self.address(n).replace(":4433", ":4443"))
+    }
+
+    /// A browser of somebody with this certificate.
+    pub fn browser(&self, name: &str, issued: &Issued, pictures: &Path) -> Chrome {
+        Chrome::start(&self.path(name), self.authority.cert_pem(), issued, pictures)
+    }
+
+    fn portals_with(&mut self, more: impl Fn(usize, &Path) -> String) -> Portals {
+        let hosts = [1, 2].map(|n| self.address(n).replace(":4433", ""));
+        let issued = [0, 1].map(|n| {
+            let name = ["portal-a", "portal-b"][n];
+            let hosts = vec![Host::parse(&hosts[n]).unwrap()];
             let portal = PortalName::parse(name).unwrap();
             self.authority.issue_portal(portal, hosts, Options::default()).unwrap()
         });
@@ -146,7 +179,7 @@ impl Town {
                 name = ["A", "B"][other],
                 pin = pins[other],
                 to = self.address(other as u8 + 1),
-            );
+            ) + &more(n, &dir);
             services.push(self.service(portal_binary(), name, &config, &pins[n]));
         }
         let mut b = services.pop().unwrap();

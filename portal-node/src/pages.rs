@@ -4,6 +4,7 @@
 pub mod account;
 pub mod assets;
 pub mod contract;
+pub mod customer;
 pub mod entry;
 pub mod home;
 pub mod invoices;

@@ -245,7 +245,7 @@ async fn admin_link(
     portal.books.edit_customer(OFFICE, |_| Ok(edits)).await.map_err(told)?;
     let link = OneTime {
         hash: sessions::digest(&secret),
-        until_ms: now + pages::office::LINK_MS,
+        until_ms: now + pages::customer::LINK_MS,
         about: vec![],
     };
     let edits = vec![

@@ -55,6 +55,9 @@ pub struct DoorConfig {
     /// Authorities whose signatures count on a contract: certificates, PEM. Empty: not judged.
     #[serde(default)]
     pub trust: Vec<PathBuf>,
+    /// The folder of the authority that issues certificates, where this portal has it: signing
+    /// requests are then answered from the pages.
+    pub authority: Option<PathBuf>,
     /// Where letters are put when there is no mail server.
     pub spool: PathBuf,
     /// The mail server for letters to PEC addresses.

@@ -1,15 +1,21 @@
 //! Makes grants what onboarding says: an enabled customer's certificates may replicate, and one
-//! that ended may not, without anybody restarting anything.
+//! that ended may not, without anybody restarting anything. A suspended customer's may not either
+//! until it is resumed.
 //!
 //! It looks again whenever a space changed, here or on the other portal, since the last paper
 //! may be signed on one while the administrator admits on the other. Doing it twice is doing it
-//! once. A customer that only changes its data afterwards goes on replicating; and so does one
-//! that is suspended, since a grant can only be ended for ever: suspension shuts pages and API,
-//! and whoever wants to stop a node ends its certificate.
+//! once. A customer that only changes its data afterwards goes on replicating. A grant can only be
+//! ended for ever, so suspension leaves it: both portals keep the customer's keys out instead, each
+//! by what the office says now, and let them in again when it says otherwise.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use engine::{
+    archive::ReadError,
     bundle::Item,
     document::{
         contract::ContractEdit,
@@ -46,6 +52,10 @@ pub async fn run(portal: Arc<Portal>) {
             Err(_) => vec![],
         };
         let mut failed = false;
+        if let Err(error) = bar(&portal) {
+            tracing::error!(%error, "who is suspended is not known now");
+            failed = true;
+        }
         for vat in due {
             if let Err(error) = enact(&portal, vat).await {
                 tracing::error!(%vat, %error, "what was decided is not done yet");
@@ -61,6 +71,27 @@ pub async fn run(portal: Arc<Portal>) {
             return;
         }
     }
+}
+
+/// Keeps the nodes of suspended customers out. A key that serves another customer too, who is not
+/// suspended, stays.
+///
+/// # Errors
+/// [`ReadError`]; whoever was kept out stays out.
+pub fn bar(portal: &Portal) -> Result<(), ReadError> {
+    let (mut barred, mut served) = (BTreeSet::new(), BTreeSet::new());
+    for (_, customer) in portal.office.customers()? {
+        let keys = customer.certificates.iter().filter(|(_, ended)| ended.is_none());
+        let keys = keys.map(|(certificate, _)| certificate.peer());
+        if customer.suspended_ms.is_some() {
+            barred.extend(keys);
+        } else {
+            served.extend(keys);
+        }
+    }
+    barred.retain(|peer| !served.contains(peer));
+    portal.pins.bar(barred);
+    Ok(())
 }
 
 /// Makes the grants of `vat` what its papers say now.

@@ -7,7 +7,7 @@ use engine::{
     id::PeerId,
     store::Store,
 };
-use node::{host::HostHandle, mirror::Mirror};
+use node::{host::HostHandle, mirror::Mirror, transport::pin::PinSet};
 
 use crate::{
     books::Books,
@@ -26,6 +26,8 @@ pub struct Portal {
     pub door: DoorConfig,
     /// Replication.
     pub host: HostHandle,
+    /// Who may connect to replicate.
+    pub pins: PinSet,
     /// The truth.
     pub store: Arc<dyn Store>,
     /// The records.
@@ -74,6 +76,7 @@ impl Portal {
     pub fn new(
         door: DoorConfig,
         host: HostHandle,
+        pins: PinSet,
         store: Arc<dyn Store>,
         mirror: Arc<Mirror>,
         portals: Vec<(String, PeerId)>,
@@ -95,6 +98,7 @@ impl Portal {
             passwords: Passwords::new()?,
             door,
             host,
+            pins,
             store,
             mirror,
             cookie,

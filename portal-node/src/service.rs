@@ -120,19 +120,24 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
         quic.push(Endpoint::bind(*address).map_err(io_error(named()))?);
         sockets.push(tcp::listen(*address).map_err(io_error(named()))?);
     }
-    let mut listener = Listener::start(&identity, &pins, quic, sockets, Limits::default())
-        .map_err(io_error("the certificate"))?;
     let sdi = SdiFolder::open(&config.sdi, host.clone(), Arc::clone(&store))
         .map_err(io_error(config.sdi.display()))?;
+    let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
+    let mirror = Arc::new(mirror);
+    let door = open_door(config, &identity, &host, &pins, &store, &mirror)?;
+    if let Some(door) = &door
+        && let Err(error) = enactor::bar(&door.portal)
+    {
+        tracing::error!(%error, "who is suspended is not known yet");
+    }
+    let mut listener = Listener::start(&identity, &pins, quic, sockets, Limits::default())
+        .map_err(io_error("the certificate"))?;
     let accepting = host.clone();
     let accept = async move {
         while let Some(connection) = listener.accept().await {
             accepting.accepted(connection);
         }
     };
-    let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
-    let mirror = Arc::new(mirror);
-    let door = open_door(config, &identity, &host, &store, &mirror).await?;
     let records = records::run(host.clone(), Arc::clone(&store), mirror);
     let data = config.data.display();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
@@ -157,10 +162,11 @@ struct Door {
     sockets: Vec<Arc<std::net::TcpListener>>,
 }
 
-async fn open_door(
+fn open_door(
     config: &PortalConfig,
     identity: &Identity,
     host: &HostHandle,
+    pins: &PinSet,
     store: &Arc<dyn Store>,
     mirror: &Arc<Mirror>,
 ) -> Result<Option<Door>, ServiceError> {
@@ -186,7 +192,8 @@ async fn open_door(
     }
     let mut portals = vec![("questo portale".to_owned(), identity.peer())];
     portals.extend(config.portals.iter().map(|other| (other.name.clone(), other.pin)));
-    let portal = Portal::new(told, host.clone(), Arc::clone(store), Arc::clone(mirror), portals)
+    let (store, mirror) = (Arc::clone(store), Arc::clone(mirror));
+    let portal = Portal::new(told, host.clone(), pins.clone(), store, mirror, portals)
         .map_err(io::Error::other)
         .map_err(io_error("[door]"))?;
     let keys = IdempotencyKeys::open(&config.data).map_err(io_error(config.data.display()))?;

@@ -6,12 +6,13 @@
 //! helper. Names, issuers and dates inside certificates take no part.
 //!
 //! The set can change at any time. Every connection subscribes before it is checked, so a pin that
-//! leaves the set closes its connections however the two race.
+//! leaves the set closes its connections however the two race. A peer may also be barred for a
+//! while, whatever is granted: that is a decision of whoever runs the set, and can be taken back.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use engine::id::PeerId;
@@ -35,18 +36,57 @@ pub type Pins = BTreeMap<PeerId, Option<u64>>;
 /// The shared, replaceable set of admitted peers. Clones are the same set.
 #[derive(Clone)]
 pub struct PinSet {
+    told: Arc<Mutex<Told>>,
     pins: Arc<watch::Sender<Arc<Pins>>>,
+}
+
+/// What a set was told: who may come, and who may not for now.
+#[derive(Default)]
+struct Told {
+    granted: Pins,
+    barred: BTreeSet<PeerId>,
 }
 
 impl PinSet {
     /// A set that admits `pins`.
     #[must_use]
     pub fn new(pins: Pins) -> Self {
-        Self { pins: Arc::new(watch::Sender::new(Arc::new(pins))) }
+        let told = Told { granted: pins.clone(), barred: BTreeSet::new() };
+        Self {
+            told: Arc::new(Mutex::new(told)),
+            pins: Arc::new(watch::Sender::new(Arc::new(pins))),
+        }
     }
 
     /// Admits exactly `pins` from now on. Connections of all others are closed.
     pub fn replace(&self, pins: Pins) {
+        self.tell(|told| told.granted = pins);
+    }
+
+    /// Admits `peer` too, until `not_after` (seconds since 1970) if given.
+    pub fn admit(&self, peer: PeerId, not_after: Option<u64>) {
+        self.tell(|told| {
+            told.granted.insert(peer, not_after);
+        });
+    }
+
+    /// Admits `peer` no longer and closes its connections. False when it was not admitted.
+    pub fn revoke(&self, peer: &PeerId) -> bool {
+        self.tell(|told| told.granted.remove(peer).is_some())
+    }
+
+    /// Keeps exactly these peers out from now on, whatever is granted to them, and closes their
+    /// connections; whoever was barred before and is not now may come again.
+    pub fn bar(&self, peers: BTreeSet<PeerId>) {
+        self.tell(|told| told.barred = peers);
+    }
+
+    fn tell<T>(&self, change: impl FnOnce(&mut Told) -> T) -> T {
+        // Published under the lock, so that two changes are seen in their order.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut told);
+        let mut pins = told.granted.clone();
+        pins.retain(|peer, _| !told.barred.contains(peer));
         self.pins.send_if_modified(|current| {
             let changed = **current != pins;
             if changed {
@@ -54,20 +94,7 @@ impl PinSet {
             }
             changed
         });
-    }
-
-    /// Admits `peer` too, until `not_after` (seconds since 1970) if given.
-    pub fn admit(&self, peer: PeerId, not_after: Option<u64>) {
-        self.pins.send_modify(|pins| {
-            Arc::make_mut(pins).insert(peer, not_after);
-        });
-    }
-
-    /// Admits `peer` no longer and closes its connections. False when it was not admitted.
-    pub fn revoke(&self, peer: &PeerId) -> bool {
-        self.pins.send_if_modified(|pins| {
-            pins.contains_key(peer) && Arc::make_mut(pins).remove(peer).is_some()
-        })
+        result
     }
 
     /// The set as it is now.

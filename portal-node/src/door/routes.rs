@@ -116,6 +116,7 @@ pub static ROUTES: &[Route] = &[
     get("/ufficio/clienti/{vat}", by!(Officer, pages::customer::show)),
     post("/ufficio/clienti/{vat}/decidi", by!(Officer, pages::customer::decide)),
     upload("/ufficio/clienti/{vat}/certificato", by!(Officer, pages::customer::bind)),
+    upload("/ufficio/clienti/{vat}/rilascia", by!(Officer, pages::customer::issue)),
     post("/ufficio/clienti/{vat}/revoca", by!(Officer, pages::customer::revoke)),
     post("/ufficio/clienti/{vat}/utente", by!(Officer, pages::customer::user)),
 ];

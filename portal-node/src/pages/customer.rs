@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{http::StatusCode, response::Response};
+use certgen::{Authority, Options, Subject, inspect};
 use engine::{
     document::{
         account::{AccountEdit, AccountRole, OneTime},
@@ -13,10 +14,10 @@ use engine::{
     record::CustomerRecord,
 };
 use maud::{Markup, html};
-use node::transport::identity::certificate;
+use node::transport::identity::{Certificate, certificate};
 
 use super::{
-    Here, broken,
+    Here, broken, file,
     home::tone,
     layout::{notice, page, token},
     redirect, refused, words,
@@ -86,10 +87,78 @@ pub async fn bind(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response {
         Ok(read) => read,
         Err(error) => return wrong(&error.to_string()),
     };
+    match bound(&portal, &who, vat, &customer, read).await {
+        Ok(()) => redirect(&format!("/ufficio/clienti/{vat}")),
+        Err(NotBound::Because(it, en)) => wrong(lang.t(it, en)),
+        Err(NotBound::Book(error)) => broken(lang, &error),
+    }
+}
+
+/// `POST /ufficio/clienti/{vat}/rilascia`: a signing request made on the customer's server is
+/// answered with a certificate, which is bound at once. The key never leaves that server.
+pub async fn issue(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response {
+    let lang = who.lang();
+    let (vat, customer) = match known(&portal, &asked) {
+        Ok(known) => known,
+        Err(refusal) => return refused(refusal, Some(&asked)),
+    };
+    let Some(folder) = portal.door.authority.clone() else {
+        return refused(Refused::NotFound, Some(&asked));
+    };
+    let wrong = |text: &str| {
+        let said = Some((false, text));
+        shown(&portal, &who, vat, &customer, StatusCode::UNPROCESSABLE_ENTITY, said, None)
+    };
+    let Some(upload) = asked.file("file") else {
+        return wrong(lang.t("Scegliete il file .csr.", "Choose the .csr file."));
+    };
+    let bytes = upload.bytes.clone();
+    match inspect(&bytes).map(|request| request.subject) {
+        Ok(Some(Subject::Node(tenant))) if tenant == vat => {}
+        _ => {
+            return wrong(lang.t(
+                "Non è una richiesta di certificato per questa partita IVA (staffetta-certgen request).",
+                "It is no signing request for this VAT number (staffetta-certgen request).",
+            ));
+        }
+    }
+    let signed = tokio::task::spawn_blocking(move || {
+        Authority::open(&folder)?.sign(&bytes, None, Options::default())
+    });
+    let signed = match signed.await {
+        Ok(Ok(signed)) => signed,
+        Ok(Err(error)) => return wrong(&error.to_string()),
+        Err(error) => return broken(lang, &error),
+    };
+    let name = format!("{vat}.cert");
+    let read = match certificate(signed.cert_pem.as_bytes(), &name) {
+        Ok(read) => read,
+        Err(error) => return broken(lang, &error),
+    };
+    match bound(&portal, &who, vat, &customer, read).await {
+        Ok(()) => file(&name, "application/x-pem-file", signed.cert_pem.into_bytes(), true),
+        Err(NotBound::Because(it, en)) => wrong(lang.t(it, en)),
+        Err(NotBound::Book(error)) => broken(lang, &error),
+    }
+}
+
+/// Why a certificate is not bound.
+enum NotBound {
+    Because(&'static str, &'static str),
+    Book(BookError),
+}
+
+async fn bound(
+    portal: &Portal,
+    who: &Officer,
+    vat: VatNumber,
+    customer: &CustomerRecord,
+    read: Certificate,
+) -> Result<(), NotBound> {
     // A certificate issued to one customer never opens another's door; one of no customer, such
     // as an accountant's, may be bound to several.
     if read.tenant.is_some_and(|tenant| tenant != vat) {
-        return wrong(lang.t(
+        return Err(NotBound::Because(
             "Il certificato è di un'altra partita IVA.",
             "The certificate is that of another VAT number.",
         ));
@@ -97,17 +166,14 @@ pub async fn bind(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response {
     let not_after_ms = read.not_after.saturating_mul(1000);
     let door = DoorCertificate { spki: read.spki, not_after_ms, bound_ms: now_ms() };
     if customer.certificates.iter().any(|(c, ended)| c.peer() == door.peer() && ended.is_some()) {
-        return wrong(lang.t(
+        return Err(NotBound::Because(
             "Questo certificato è stato revocato: serve una chiave nuova.",
             "This certificate was revoked: a new key is needed.",
         ));
     }
-    let done = step(&who, Act::CertificateBound, door.peer().to_string());
+    let done = step(who, Act::CertificateBound, door.peer().to_string());
     let edits = vec![CustomerEdit::Bound(door), CustomerEdit::Step(done)];
-    match portal.books.edit_customer(vat, |_| Ok(edits)).await {
-        Ok(()) => redirect(&format!("/ufficio/clienti/{vat}")),
-        Err(error) => broken(lang, &error),
-    }
+    portal.books.edit_customer(vat, |_| Ok(edits)).await.map_err(NotBound::Book)
 }
 
 /// `POST /ufficio/clienti/{vat}/revoca`: a certificate ends, for ever, here and for replication.
@@ -258,8 +324,8 @@ fn shown(
                 @if customer.pilot { (decision("non-pilota", lang.t("Togli dal gruppo pilota", "Out of the pilot group"), true)) }
                 @else { (decision("pilota", lang.t("Nel gruppo pilota", "Into the pilot group"), true)) }
             }
-            p.hint { (lang.t("Sospendere chiude pagine e API, su tutti e due i portali. La replica sul server del cliente si ferma revocando il certificato.",
-                "Suspending shuts pages and API, on both portals. Replication to the customer's server stops once its certificate is revoked.")) }
+            p.hint { (lang.t("Sospendere chiude pagine, API e replica, su tutti e due i portali, finché non si riattiva. Revocare un certificato è per sempre.",
+                "Suspending shuts pages, API and replication, on both portals, until it is resumed. Revoking a certificate is for ever.")) }
             dl.facts {
                 dt { (lang.t("Dati confermati", "Data confirmed")) } dd { (yes(lang, here.is_confirmed)) }
                 dt { (lang.t("Condizioni accettate", "Terms accepted")) } dd { (yes(lang, here.is_accepted)) }
@@ -297,6 +363,14 @@ fn shown(
                 div.field { label for="file" { (lang.t("Certificato da abbinare (.cert)", "Certificate to bind (.cert)")) }
                     input id="file" name="file" type="file" accept=".cert,.pem,.crt" required; }
                 button { (lang.t("Abbina", "Bind")) }
+            }
+            @if portal.door.authority.is_some() {
+                form.line method="post" action={ "/ufficio/clienti/" (vat) "/rilascia" } enctype="multipart/form-data" {
+                    (token(who.token()))
+                    div.field { label for="csr" { (lang.t("Richiesta del server del cliente (.csr)", "Request of the customer's server (.csr)")) }
+                        input id="csr" name="file" type="file" accept=".csr,.pem" required; }
+                    button { (lang.t("Rilascia il certificato", "Issue the certificate")) }
+                }
             }
         }
         section.panel {

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// An invoice from `supplier` to `buyer`, as the SdI takes it.
-fn invoice(supplier: &str, buyer: &str, number: &str) -> String {
+pub fn invoice(supplier: &str, buyer: &str, number: &str) -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <p:FatturaElettronica versione="FPR12" xmlns:p="http://ivaservizi.agenziaentrate.gov.it/docs/xsd/fatture/v1.2">

@@ -6,4 +6,5 @@ mod invoices;
 mod matrix;
 mod onboarding;
 mod people;
+mod replication;
 mod town;

@@ -93,6 +93,33 @@ pub async fn accept(browser: &mut Browser, link: &str) {
     assert_eq!(page.location, "/entra?fatto=password", "{}", page.text());
 }
 
+/// An owner's papers, from data to signature, at the portal whose letters are in `spool`.
+pub async fn papers(owner: &mut Browser, of: &str, spool: &std::path::Path) {
+    let data = [
+        ("name", "Officine Adige S.r.l."),
+        ("vat_number", of),
+        ("recipient_code", "ABC1234"),
+        ("pec", "adige@pec.example.it"),
+        ("street", "Via Mazzini 1"),
+        ("postal_code", "37121"),
+        ("city", "Verona"),
+        ("province", "VR"),
+    ];
+    owner.submit("/dati", "/dati", &data).await;
+    let page = owner.get("/dati").await.text();
+    let confirmation = page.split("name=\"conferma\" value=\"").nth(1).unwrap();
+    let confirmation = confirmation.split('"').next().unwrap();
+    owner.post("/dati/conferma", &[("conferma", confirmation)]).await;
+    owner.submit("/contratto", "/condizioni", &[("versione", "2026-11"), ("accetto", "si")]).await;
+    owner.post("/contratto/prepara", &[]).await;
+    owner.post("/contratto/codice", &[]).await;
+    let letters = std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path());
+    let letter = std::fs::read_to_string(letters.max().unwrap()).unwrap();
+    let code = letter.lines().find_map(|line| line.strip_prefix("    ")).unwrap().trim();
+    let page = owner.post("/contratto/codice/conferma", &[("codice", code)]).await;
+    assert_eq!(page.location, "/contratto?fatto=firmato", "{}", page.text());
+}
+
 /// Logs in as soon as the portal has heard of the account.
 pub async fn log_in_soon(browser: &mut Browser, user: &str, password: &str) {
     let browser = tokio::sync::Mutex::new(browser);

@@ -10,7 +10,7 @@ use std::{
 
 use certgen::{Authority, Existing, Host, Issued, Moment, Options, PortalName};
 use engine::id::VatNumber;
-use node::{control, transport::identity::certificate};
+use node::{config::NodeConfig, control, transport::identity::certificate};
 use portal_node::{
     config::PortalConfig,
     service::{self, Ask},
@@ -62,12 +62,14 @@ impl Town {
                  [[line]]\naddress = \"127.0.0.1\"\n\
                  [door]\nlisten = [\"127.0.0.1:0\"]\nurl = \"https://localhost\"\n\
                  name = \"Intermediario Prova\"\nabout = \"Verona\"\npec = \"noi@pec.example.it\"\n\
-                 recipient_code = \"ABC1234\"\nspool = {:?}\n",
+                 recipient_code = \"ABC1234\"\nspool = {:?}\n\
+                 authority = {:?}\n",
                 path("-data"),
                 path(".cert"),
                 path(".key"),
                 path("-sdi"),
                 path("-pec"),
+                root.path().join("authority").display().to_string(),
             );
             let config: PortalConfig = toml::from_str(&text).unwrap();
             House { config, pages: SocketAddr::from(([127, 0, 0, 1], 0)), running: None }
@@ -94,7 +96,59 @@ impl Town {
     }
 }
 
+/// A customer's server in this process. It ends when dropped.
+pub struct Server {
+    pub config: NodeConfig,
+    running: JoinHandle<()>,
+}
+
+impl Server {
+    /// One with the certificate and key at `stem`, which knows both portals.
+    pub async fn start(town: &Town, of: VatNumber, stem: &Path) -> Self {
+        let dir = town.root.path().join(format!("server-{of}"));
+        let mut text = format!("data = {:?}\n", dir.join("data"));
+        for (name, house, other) in [("A", &town.a, &town.b), ("B", &town.b, &town.a)] {
+            let (pin, at) = (other.config.portals[0].pin, house.config.listen[0]);
+            text +=
+                &format!("[[portal]]\nname = {name:?}\npin = \"{pin}\"\naddresses = [\"{at}\"]\n");
+        }
+        text += &format!(
+            "[[tenant]]\nvat = \"{of}\"\ncert = {:?}\nkey = {:?}\nspool = {:?}\n",
+            stem.with_extension("cert"),
+            stem.with_extension("key"),
+            dir.join("spool"),
+        );
+        let config: NodeConfig = toml::from_str(&text).unwrap();
+        let told = config.clone();
+        let running = tokio::spawn(async move { node::service::run(&told).await.unwrap() });
+        let out = dir.join("spool/out");
+        until("the server is up", || async { out.is_dir() }).await;
+        Self { config, running }
+    }
+
+    /// Sends an invoice.
+    pub fn send(&self, name: &str, text: &str) {
+        let out = self.config.tenants[0].spool.join("out");
+        fs::write(out.join(name), text).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
 impl House {
+    /// Whether somebody's server replicates with this portal now.
+    pub async fn is_connected(&self, pin: &str) -> bool {
+        let told = control::ask(&self.config.data, Ask::Status).await.unwrap();
+        let sessions = told["tenants"].as_array().unwrap().iter();
+        let mut sessions = sessions.flat_map(|tenant| tenant["sessions"].as_array().unwrap());
+        sessions
+            .any(|session| session["peer"].as_str().is_some_and(|peer| peer.contains(&pin[..8])))
+    }
+
     /// Starts it and waits until its pages can be asked for.
     pub async fn open(&mut self) {
         let config = self.config.clone();
@@ -126,10 +180,19 @@ impl House {
 }
 
 /// Waits until `is_so`.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl FnMut() -> F) {
+    within(PATIENCE, what, is_so).await;
+}
+
+/// Waits until `is_so`, and no longer than `time`.
+pub async fn within<F: Future<Output = bool>>(
+    time: Duration,
+    what: &str,
+    mut is_so: impl FnMut() -> F,
+) {
     let begun = Instant::now();
     while !is_so().await {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < time, "not within {} s: {what}", time.as_secs());
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench
+.PHONY: test tools screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
 
 test: lint check-pure tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -69,6 +69,26 @@ bench:
 	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
+
+# Beside what a user would pick instead: docs/performance/comparison.md, its plots, results.jsonl.
+# Needs Node.js with npm for two rivals, syncthing for one; some 15 minutes. CAP in seconds.
+COMPARE = $(CARGO) run -q --release --locked --
+RIVALS ?= pouchdb,syncthing,automerge-repo,samod
+CAP ?= 120
+compare:
+	$(CARGO) build -q --release --locked -p benches
+	cd benches/compare/rivals/js && npm ci --no-progress
+	cd benches/compare/rivals/samod && $(CARGO) build --release --locked --target-dir target
+	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
+	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); cd benches/compare && \
+	ours="ours --program $$dir/release/benches" && rivals="rivals --cap $(CAP) --systems $(RIVALS)" && \
+	$(COMPARE) $$ours --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
+	$(COMPARE) $$ours --documents 1000 --changed 0,100 --line adsl && \
+	$(COMPARE) $$ours --documents 100000 --changed 0,1,10,100,1000 --runs 1 && \
+	$(COMPARE) floor --documents 1000,10000,100000 && $(COMPARE) floor --documents 1000 --line adsl && \
+	$(COMPARE) $$rivals --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
+	$(COMPARE) $$rivals --documents 1000 --changed 0,100 --line adsl && \
+	$(COMPARE) page
 
 # What the pages under docs/erp are run with, the drivers that SQL is read by, and the browser that
 # the portal is seen with: something that is there when it is installed, and its package in Debian.

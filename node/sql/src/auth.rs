@@ -3,9 +3,10 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
-    net::TcpStream,
-    sync::Arc,
+    net::{IpAddr, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,6 +24,14 @@ use crate::{
 const LOGIN: Duration = Duration::from_secs(20);
 /// What a wrong password costs whoever guesses.
 const REFUSED: Duration = Duration::from_millis(300);
+/// Wrong passwords of one user from one address in [`GUESSES_SPAN`]; after them it has to wait.
+const GUESSES_MAX: u32 = 10;
+const GUESSES_SPAN: Duration = Duration::from_secs(60);
+/// Addresses, each with some of its users, that are remembered: the oldest are forgotten first.
+const GUESSERS_MAX: usize = 4096;
+/// Users of one address that are told apart. Names that do not exist share these with those that
+/// do, so that having to wait tells nobody which is which.
+const USERS_TOLD_APART: u64 = 64;
 const SSL_REQUEST: i32 = 80_877_103;
 const GSS_REQUEST: i32 = 80_877_104;
 const CANCEL_REQUEST: i32 = 80_877_102;
@@ -40,11 +49,54 @@ pub enum Arrival {
     },
 }
 
+/// Who guessed wrong of late.
+#[derive(Default)]
+pub struct Guesses(Mutex<BTreeMap<(IpAddr, u64), (Instant, u32)>>);
+
+impl Guesses {
+    fn place(from: IpAddr, user: &str) -> (IpAddr, u64) {
+        let mut hasher = DefaultHasher::new();
+        user.hash(&mut hasher);
+        (from, hasher.finish() % USERS_TOLD_APART)
+    }
+
+    /// Lets a client try, unless it has been wrong too often.
+    pub fn admit(&self, from: IpAddr, user: &str) -> Result<(), WireError> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&Self::place(from, user)) {
+            Some((since, count)) if since.elapsed() < GUESSES_SPAN && *count >= GUESSES_MAX => {
+                let why = "too many wrong passwords from this address: wait a minute";
+                Err(WireError::Fatal(SqlError::new(code::PASSWORD, why)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One was wrong.
+    pub fn note(&self, from: IpAddr, user: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Self::place(from, user);
+        if known.len() >= GUESSERS_MAX && !known.contains_key(&place) {
+            let oldest = known.iter().min_by_key(|(_, (since, _))| *since).map(|(place, _)| *place);
+            oldest.and_then(|oldest| known.remove(&oldest));
+        }
+        let (since, count) = known.entry(place).or_insert((Instant::now(), 0));
+        if since.elapsed() >= GUESSES_SPAN {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+    }
+}
+
 /// Lets a client say what it wants.
-pub fn arrive(socket: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Arrival, WireError> {
+pub fn arrive(
+    socket: TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    stall: Duration,
+) -> Result<Arrival, WireError> {
     let deadline = Instant::now() + LOGIN;
     let local = socket.peer_addr()?.ip().is_loopback();
-    let mut wire = Wire::new(Stream::Plain(socket))?;
+    let mut wire = Wire::new(Stream::Plain(socket), stall)?;
     let mut encrypted = false;
     // TLS or GSS may each be asked for once.
     for _ in 0..3 {
@@ -55,7 +107,7 @@ pub fn arrive(socket: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Arri
                 None => wire.answer(b'N')?,
                 Some(tls) => {
                     wire.answer(b'S')?;
-                    wire = shake(wire.into_stream(), tls, deadline)?;
+                    wire = shake(wire.into_stream(), tls, deadline, stall)?;
                     encrypted = true;
                 }
             },
@@ -98,7 +150,12 @@ pub fn arrive(socket: TcpStream, tls: Option<&Arc<ServerConfig>>) -> Result<Arri
     Err(WireError::protocol("too many requests for encryption"))
 }
 
-fn shake(stream: Stream, config: &Arc<ServerConfig>, deadline: Instant) -> Result<Wire, WireError> {
+fn shake(
+    stream: Stream,
+    config: &Arc<ServerConfig>,
+    deadline: Instant,
+    stall: Duration,
+) -> Result<Wire, WireError> {
     let Stream::Plain(mut socket) = stream else {
         return Err(WireError::protocol("TLS inside TLS"));
     };
@@ -112,7 +169,7 @@ fn shake(stream: Stream, config: &Arc<ServerConfig>, deadline: Instant) -> Resul
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Wire::new(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))?)
+    Ok(Wire::new(Stream::Tls(Box::new(StreamOwned::new(connection, socket))), stall)?)
 }
 
 /// Has the client prove that it knows the password of `user`.

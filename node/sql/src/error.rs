@@ -15,6 +15,7 @@ pub mod code {
     pub const NO_TRANSACTION: &str = "25P01";
     pub const READ_ONLY: &str = "25006";
     pub const FAILED_TRANSACTION: &str = "25P02";
+    pub const IDLE: &str = "25P03";
     pub const NO_STATEMENT: &str = "26000";
     pub const AUTHORIZATION: &str = "28000";
     pub const PASSWORD: &str = "28P01";

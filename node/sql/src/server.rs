@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ServerConfig;
 
 use crate::{
-    auth::{self, Arrival},
+    auth::{self, Arrival, Guesses},
     error::{SqlError, code},
     reader::{Outside, Watch},
     session::Session,
@@ -88,6 +88,23 @@ pub struct Options {
     pub connections_max: usize,
     /// How long one statement may work; clients may ask for less.
     pub statement_timeout: Duration,
+    /// How long a client may take none of what it is sent, before it is cut off.
+    pub write_stall: Duration,
+    /// How long a cursor may stand still: until then SQLite's journal cannot be folded back into
+    /// the file, and grows with all that is written meanwhile.
+    pub cursor_rest: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            connections_max: 64,
+            statement_timeout: Duration::from_secs(60),
+            write_stall: Duration::from_secs(60),
+            cursor_rest: Duration::from_secs(600),
+        }
+    }
 }
 
 impl fmt::Debug for Options {
@@ -102,6 +119,7 @@ pub(crate) struct Shared {
     pub options: Options,
     pub stopping: AtomicBool,
     pub live: AtomicUsize,
+    guesses: Guesses,
     next_pid: AtomicUsize,
     /// What stops the statement of a connection, by its number and secret.
     watches: Mutex<BTreeMap<(i32, i32), Arc<Watch>>>,
@@ -132,6 +150,7 @@ impl Server {
             options,
             stopping: AtomicBool::new(false),
             live: AtomicUsize::new(0),
+            guesses: Guesses::default(),
             next_pid: AtomicUsize::new(1),
             watches: Mutex::default(),
         });
@@ -210,8 +229,10 @@ impl Drop for Place {
 }
 
 fn serve(shared: &Arc<Shared>, socket: TcpStream, crowded: bool) -> Result<(), WireError> {
-    let spare = socket.try_clone()?;
-    let (mut wire, parameters, deadline) = match auth::arrive(socket, shared.options.tls.as_ref()) {
+    let (spare, from) = (socket.try_clone()?, socket.peer_addr()?.ip());
+    let stall = shared.options.write_stall;
+    let arrived = auth::arrive(socket, shared.options.tls.as_ref(), stall);
+    let (mut wire, parameters, deadline) = match arrived {
         Ok(Arrival::Cancel { pid, key }) => {
             let watches = shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(watch) = watches.get(&(pid, key)) {
@@ -222,7 +243,7 @@ fn serve(shared: &Arc<Shared>, socket: TcpStream, crowded: bool) -> Result<(), W
         Ok(Arrival::Session(wire, parameters, deadline)) => (wire, parameters, deadline),
         Err(WireError::Fatal(error)) => {
             // Nothing is encrypted yet where this comes from.
-            let mut wire = Wire::new(Stream::Plain(spare))?;
+            let mut wire = Wire::new(Stream::Plain(spare), stall)?;
             wire.error(&error, true)?;
             wire.flush()?;
             return Err(WireError::Fatal(error));
@@ -230,7 +251,7 @@ fn serve(shared: &Arc<Shared>, socket: TcpStream, crowded: bool) -> Result<(), W
         Err(error) => return Err(error),
     };
     drop(spare);
-    let done = talk(shared, &mut wire, &parameters, deadline, crowded);
+    let done = talk(shared, &mut wire, from, &parameters, deadline, crowded);
     match &done {
         Err(WireError::Fatal(error)) => {
             wire.error(error, true)?;
@@ -249,6 +270,7 @@ fn serve(shared: &Arc<Shared>, socket: TcpStream, crowded: bool) -> Result<(), W
 fn talk(
     shared: &Arc<Shared>,
     wire: &mut Wire,
+    from: IpAddr,
     parameters: &BTreeMap<String, String>,
     deadline: std::time::Instant,
     crowded: bool,
@@ -259,8 +281,14 @@ fn talk(
         return Err(fatal(code::TOO_MANY, why.to_owned()));
     }
     let user = parameters.get("user").cloned().unwrap_or_default();
+    shared.guesses.admit(from, &user)?;
     let login = shared.house.login(&user).map_err(|why| fatal(code::NOT_NOW, why))?;
-    auth::prove(wire, &user, &login, deadline)?;
+    let proved = auth::prove(wire, &user, &login, deadline);
+    if matches!(&proved, Err(WireError::Fatal(error)) if error.code == code::PASSWORD) {
+        tracing::warn!(%from, user = %user.escape_debug(), "a wrong password for SQL");
+        shared.guesses.note(from, &user);
+    }
+    proved?;
     let Some(tenant) = login.tenant.clone() else {
         return Err(fatal(code::PASSWORD, "password authentication failed".to_owned()));
     };

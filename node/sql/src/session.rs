@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::types::Value;
@@ -190,8 +190,7 @@ impl Session {
         // After an error in the extended protocol, messages are passed over up to a Sync.
         let mut skipping = false;
         loop {
-            let shared = Arc::clone(&self.shared);
-            let message = wire.message(true, &move || !shared.stopping.load(Ordering::SeqCst))?;
+            let message = self.next(wire)?;
             match message.kind {
                 b'X' => return Ok(()),
                 b'S' => {
@@ -235,6 +234,22 @@ impl Session {
                 wire.flush()?;
                 skipping = true;
             }
+        }
+    }
+
+    /// The next message. A client may take its time, unless it holds a cursor meanwhile.
+    fn next(&self, wire: &mut Wire) -> Result<Message, WireError> {
+        let (shared, since) = (&self.shared, Instant::now());
+        let stands = |portal: &Portal| portal.cursor.as_ref().is_some_and(|cursor| !cursor.done);
+        let holds = self.portals.values().any(stands);
+        let rested = || holds && since.elapsed() > shared.options.cursor_rest;
+        let stopping = || shared.stopping.load(Ordering::SeqCst);
+        match wire.message(true, &|| !stopping() && !rested()) {
+            Err(WireError::Stopped) if !stopping() => {
+                let why = "terminating connection: a cursor stood still for too long";
+                Err(WireError::Fatal(SqlError::new(code::IDLE, why)))
+            }
+            message => message,
         }
     }
 

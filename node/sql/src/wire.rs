@@ -20,8 +20,6 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const OUT_BYTES: usize = 16 * 1024;
 /// How often a wait for a client looks whether it shall end.
 pub const TICK: Duration = Duration::from_millis(500);
-/// How long a client may take none of what it is sent.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 
 /// A connection, as it came or inside TLS.
 pub enum Stream {
@@ -100,11 +98,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(stream: Stream) -> io::Result<Self> {
+    /// `stall` is how long a client may take none of what it is sent.
+    pub fn new(stream: Stream, stall: Duration) -> io::Result<Self> {
         let socket = stream.socket();
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(TICK))?;
-        socket.set_write_timeout(Some(WRITE_STALL))?;
+        socket.set_write_timeout(Some(stall))?;
         Ok(Self { stream, out: Vec::with_capacity(OUT_BYTES + 1024) })
     }
 

@@ -99,6 +99,7 @@ pub fn open(
             tls: Some(Arc::clone(&tls)),
             connections_max: config.connections_max,
             statement_timeout: config.statement_timeout(),
+            ..Options::default()
         };
         let server = Server::start(*address, house, options);
         let server = server.map_err(io_error(format!("the address for SQL {address}")))?;

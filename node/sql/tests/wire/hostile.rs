@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::house::{A, PASSWORD, serve};
+use sql::server::Server;
+
+use crate::house::{A, B, PASSWORD, serve};
 
 fn connect(port: u16) -> TcpStream {
     let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -153,5 +155,97 @@ fn one_connection_too_many_is_told_so() {
         assert!(Instant::now() < end);
         std::thread::sleep(Duration::from_millis(10));
     }
+    works(port);
+}
+
+/// What `hostile.py` says of itself when it does `what`.
+fn python(port: u16, what: &str) -> Command {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/hostile.py");
+    let mut command = Command::new("/usr/bin/python3");
+    command.args([program, &port.to_string(), what]);
+    command
+}
+
+fn fine(mut command: Command) {
+    let output = command.output().expect("apt-get install python3-psycopg");
+    let (said, errors) = (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned());
+    assert!(said.ends_with(b": fine\n"), "{}{errors}", String::from_utf8_lossy(&said));
+}
+
+/// The most memory this process, which is the server, ever had.
+fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+fn alone(server: &Server) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while server.connections() > 0 {
+        assert!(Instant::now() < end, "{} connections are left", server.connections());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_huge_result_costs_no_memory_however_slowly_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |options| options.write_stall = Duration::from_secs(2));
+    let port = server.address().port();
+    let before = peak_bytes();
+    // A gigabyte to one that reads it, at last, and to one that reads nothing of it.
+    let mut never = python(port, "never").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut sent = [0; 1];
+    never.stdout.as_mut().unwrap().read_exact(&mut sent).unwrap();
+    works(port);
+    fine(python(port, "slow"));
+    // Other tests share this process.
+    let more = peak_bytes() - before;
+    assert!(more < 150 << 20, "{more} bytes");
+    // Who reads nothing is cut off, though it is still there.
+    alone(&server);
+    assert!(never.try_wait().unwrap().is_none());
+    never.kill().unwrap();
+    never.wait().unwrap();
+}
+
+#[test]
+fn guessing_passwords_has_to_wait_and_others_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |_| {});
+    let port = server.address().port();
+    let ask = |user: &str, password: &str| {
+        let place = format!("host=localhost port={port} user={user} dbname=erp");
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", &place, "-c", "SELECT 1"]).env("PGPASSWORD", password);
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let guesses: Vec<_> = std::thread::scope(|scope| {
+        let guess = |_| scope.spawn(|| ask(B, "pencil"));
+        let all: Vec<_> = (0..10).map(guess).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(guesses.iter().all(|said| said.contains("password authentication failed")));
+    assert!(ask(B, PASSWORD).contains("wait a minute"), "the right one too");
+    assert_eq!(ask(A, PASSWORD), "1\n");
+}
+
+#[test]
+fn a_cursor_that_stands_still_for_too_long_ends_its_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let server =
+        serve(dir.path(), 1000, |options| options.cursor_rest = Duration::from_millis(500));
+    fine(python(server.address().port(), "idle"));
+    alone(&server);
+}
+
+#[test]
+fn messages_with_wrong_insides_end_that_connection_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |_| {});
+    let port = server.address().port();
+    fine(python(port, "garbled"));
+    alone(&server);
     works(port);
 }

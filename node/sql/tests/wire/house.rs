@@ -216,6 +216,7 @@ pub fn serve(dir: &Path, count: u32, options: impl FnOnce(&mut Options)) -> Serv
         tls: Some(tls()),
         connections_max: 40,
         statement_timeout: Duration::from_secs(20),
+        ..Options::default()
     };
     options(&mut bounds);
     Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), Sample { tenants }, bounds).unwrap()

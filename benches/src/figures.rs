@@ -6,7 +6,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
     labels: Vec<(&'static str, String)>,
-    values: Vec<(&'static str, f64)>,
+    values: Vec<(String, f64)>,
 }
 
 impl Figures {
@@ -16,10 +16,11 @@ impl Figures {
         Self::default().label("scenario", scenario).label("system", "staffetta")
     }
 
-    /// Adds a label.
+    /// Adds a label, or says another.
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "reads as a builder")]
     pub fn label(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.labels.retain(|(known, _)| *known != name);
         self.labels.push((name, value.to_string()));
         self
     }
@@ -27,15 +28,21 @@ impl Figures {
     /// Adds a figure. The unit is in the name.
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "reads as a builder")]
-    pub fn with(mut self, name: &'static str, value: impl Amount) -> Self {
-        self.values.push((name, value.amount()));
+    pub fn with(mut self, name: impl ToString, value: impl Amount) -> Self {
+        self.values.push((name.to_string(), value.amount()));
         self
     }
 
     /// The figure of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.values.iter().find(|(here, _)| *here == name).map(|(_, value)| *value)
+        self.values.iter().find(|(here, _)| here == name).map(|(_, value)| *value)
+    }
+
+    /// Whether it is a measurement of the same kind.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.labels == other.labels
     }
 
     /// One line of JSON.

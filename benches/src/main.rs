@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use scenario::{Options, failover::Cause};
+use scenario::{Options, erp::ErpOptions, failover::Cause};
 
 #[derive(Parser)]
 #[command(name = "benches", about, long_about = None)]
@@ -46,6 +46,18 @@ enum Command {
     Open(Options),
     /// A node is killed while it sends a large file.
     BlobResume(Options),
+    /// A node whose mirror is gone makes it anew.
+    MirrorRebuild(Options),
+    /// The ERP's questions in SQL, beside PostgreSQL with the same rows.
+    ErpSql(ErpOptions),
+    /// The ERP's questions over HTTP.
+    ErpHttp(ErpOptions),
+    /// The node's program, as the scenarios of the ERP start it.
+    #[command(hide = true)]
+    Node {
+        /// Its configuration.
+        config: std::path::PathBuf,
+    },
     /// One end, as the other commands start it.
     #[command(hide = true)]
     End,
@@ -61,6 +73,10 @@ fn main() -> ExitCode {
         Command::Steady { minutes, options } => scenario::steady::run(&options, minutes),
         Command::Open(options) => scenario::open::run(&options),
         Command::BlobResume(options) => scenario::blob_resume::run(&options),
+        Command::MirrorRebuild(options) => scenario::mirror_rebuild::run(&options),
+        Command::ErpSql(options) => scenario::erp::run_sql(&options),
+        Command::ErpHttp(options) => scenario::erp::run_http(&options),
+        Command::Node { config } => scenario::erp::node(&config),
         Command::End => benches::end::serve(),
     };
     match result {

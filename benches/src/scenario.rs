@@ -2,8 +2,10 @@
 
 pub mod blob_resume;
 pub mod cold_sync;
+pub mod erp;
 pub mod failover;
 pub mod live;
+pub mod mirror_rebuild;
 pub mod open;
 pub mod reconnect;
 pub mod steady;

@@ -1,0 +1,161 @@
+//! Questions in SQL, asked by one client or by many at once, and how long each answer took until
+//! its last row was here.
+
+use std::{net::SocketAddr, time::Instant};
+
+use benches::{
+    end::AnyError,
+    figures::{Figures, quantile},
+};
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::{PASSWORD, TENANT, USER};
+
+/// A question. Where it has a parameter, each time another value is asked for.
+#[derive(Clone, Copy)]
+pub struct Question {
+    /// What its figures are called.
+    pub name: &'static str,
+    pub sql: &'static str,
+    pub subject: Subject,
+    /// How often one client asks.
+    pub times: usize,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// An invoice, by number: `$1`.
+    Number,
+    /// An invoice, by id: `$1`.
+    Id,
+    /// A month: `{first}` up to `{next}`.
+    Month,
+    /// Everything.
+    All,
+}
+
+pub const QUESTIONS: [Question; 6] = [
+    Question {
+        name: "by_number",
+        sql: "SELECT * FROM invoices WHERE number = $1",
+        subject: Subject::Number,
+        times: 1000,
+    },
+    Question {
+        name: "by_id",
+        sql: "SELECT * FROM invoices WHERE id = $1",
+        subject: Subject::Id,
+        times: 1000,
+    },
+    Question {
+        name: "month_totals",
+        sql: "SELECT count(*), sum(taxable), sum(tax), sum(total) FROM invoices WHERE date >= '{first}' AND date < '{next}'",
+        subject: Subject::Month,
+        times: 45,
+    },
+    Question {
+        name: "month_page",
+        sql: "SELECT id, number, date, supplier_name, taxable, tax, total, state FROM invoices WHERE date >= '{first}' AND date < '{next}' ORDER BY date, id LIMIT 100",
+        subject: Subject::Month,
+        times: 90,
+    },
+    Question {
+        name: "month_whole",
+        sql: "SELECT id, number, date, supplier_name, taxable, tax, total, state FROM invoices WHERE date >= '{first}' AND date < '{next}' ORDER BY date, id",
+        subject: Subject::Month,
+        times: 18,
+    },
+    Question {
+        name: "vat_by_month",
+        sql: "SELECT date_trunc('month', i.date)::date AS month, v.vat_rate, sum(v.taxable), sum(v.tax), count(*) FROM vat_summary v JOIN invoices i ON i.id = v.invoice_id GROUP BY 1, 2 ORDER BY 1, 2",
+        subject: Subject::All,
+        times: 5,
+    },
+];
+
+/// Whom to ask, and about whom.
+#[derive(Clone)]
+pub struct Door {
+    pub address: SocketAddr,
+    pub subjects: Vec<[String; 2]>,
+}
+
+/// A connection.
+pub async fn connect(address: SocketAddr) -> Result<Client, AnyError> {
+    let mut config = Config::new();
+    config.host(address.ip().to_string()).port(address.port());
+    config.user(USER).password(PASSWORD).dbname(TENANT);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+impl Door {
+    /// A door, and the numbers and ids of invoices to ask about.
+    pub async fn open(address: SocketAddr) -> Result<Self, AnyError> {
+        let client = connect(address).await?;
+        // Ids are hashes: their order has nothing to do with that of the rows.
+        let rows = client.query("SELECT number, id FROM invoices ORDER BY id LIMIT 5000", &[]);
+        let subjects = rows.await?.iter().map(|row| [row.get(0), row.get(1)]).collect();
+        Ok(Self { address, subjects })
+    }
+
+    /// Asks `question` by `clients` at once and adds p50 and p99 of all answers to `figures`.
+    pub async fn ask(
+        &self,
+        question: Question,
+        clients: usize,
+        figures: Figures,
+    ) -> Result<Figures, AnyError> {
+        let mut asking = JoinSet::new();
+        let times = if clients > 1 { (question.times / 5).max(3) } else { question.times };
+        for n in 0..clients {
+            let (client, door) = (connect(self.address).await?, self.clone());
+            asking.spawn(async move { door.client(&client, question, n * 311, times).await });
+        }
+        let mut samples = Vec::new();
+        while let Some(one) = asking.join_next().await {
+            samples.extend(one??);
+        }
+        let [p50, p99] = [0.5, 0.99].map(|share| quantile(&mut samples, share));
+        let name = question.name;
+        Ok(figures.with(format!("{name}_p50_ms"), p50).with(format!("{name}_p99_ms"), p99))
+    }
+
+    /// How long each answer took, in milliseconds.
+    pub async fn client(
+        &self,
+        client: &Client,
+        question: Question,
+        from: usize,
+        times: usize,
+    ) -> Result<Vec<f64>, AnyError> {
+        let mut statements = Vec::new();
+        for month in 1..=9 {
+            let sql = question.sql.replace("{first}", &format!("2025-{month:02}-01"));
+            let sql = sql.replace("{next}", &format!("2025-{:02}-01", month + 1));
+            statements.push(client.prepare(&sql).await?);
+            if question.subject != Subject::Month {
+                break;
+            }
+        }
+        let mut samples = Vec::with_capacity(times);
+        for n in from..from + times {
+            let [number, id] = &self.subjects[n * 7 % self.subjects.len()];
+            let statement = &statements[n % statements.len()];
+            let asked = Instant::now();
+            let rows = match question.subject {
+                Subject::Number => client.query(statement, &[number]).await?,
+                Subject::Id => client.query(statement, &[id]).await?,
+                Subject::Month | Subject::All => client.query(statement, &[]).await?,
+            };
+            samples.push(asked.elapsed().as_secs_f64() * 1e3);
+            if rows.is_empty() {
+                return Err(format!("{} found nothing", question.name).into());
+            }
+        }
+        Ok(samples)
+    }
+}

@@ -3,30 +3,33 @@
 //! The running service is asked page by page, since it alone has the store open; the files are
 //! written by whoever asks, anew and beside the old ones, and renamed once they are whole, so a
 //! reader finds yesterday's or today's and nothing in between. Amounts are exact decimals.
+//! Tables, columns and rows are those of SQL ([`sql::table`], [`crate::tables`]), said once.
 
 pub mod command;
 mod csv;
 mod parquet;
 mod sqlite;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+};
 
 use engine::id::DocumentId;
-use fatturapa::{
-    Date,
-    invoice::{self, InvoiceFile},
-};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use sql::ty::Ty;
 
 use crate::{
     api::{
-        model::{InvoiceSummary, OutcomeView, PartyView},
         problem::Problem,
         query::invoice_id,
-        space::Space,
+        space::{Records, Space},
     },
+    moment,
     register::{Filter, Place},
+    tables::rows::all_rows,
 };
 
 /// Invoices of one page.
@@ -34,15 +37,22 @@ const PAGE: usize = 100;
 /// Bytes of originals after which a page ends.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// What is exported of one invoice.
+/// A value as the service tells it to the command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A number, a truth, a day or a moment, as [`sql::ty`] keeps them.
+    Whole(i64),
+    /// A text or a decimal.
+    Text(String),
+}
+
+/// What is exported of one invoice: its rows, each with the name of its table.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Exported {
-    /// As a list shows it.
-    pub summary: InvoiceSummary,
-    /// What the SdI said.
-    pub outcomes: Vec<OutcomeView>,
-    /// What its file says; absent where the file cannot be read.
-    pub file: Option<InvoiceFile>,
+    rows: Vec<(String, Vec<Cell>)>,
 }
 
 /// Where a page ended.
@@ -87,14 +97,9 @@ fn read(space: &Space, mark: Option<&Mark>) -> Result<Page, Problem> {
         let id: DocumentId = place.invoice;
         page.next = Some(Mark { days: place.days, id: id.to_string() });
         let Some(records) = space.records(id)? else { continue };
-        let original = space.file(id, &records.content.original)?.unwrap_or_default();
-        bytes += original.len();
-        let entries = records.outcome.iter().flat_map(|outcome| &outcome.entries);
-        page.invoices.push(Exported {
-            summary: records.summary(),
-            outcomes: entries.map(OutcomeView::from).collect(),
-            file: invoice::read(&records.content.file_name, &original).ok(),
-        });
+        let original = space.file(id, &records.content.original)?;
+        bytes += original.as_ref().map_or(0, Vec::len);
+        page.invoices.push(Exported::of(&records, original.as_deref()));
     }
     let last = places.last().map(|place| place.invoice.to_string());
     if places.len() <= PAGE && page.next.as_ref().map(|mark| &mark.id) == last.as_ref() {
@@ -110,113 +115,56 @@ enum Kind {
     Whole,
     Decimal,
     Day,
+    Moment,
     Truth,
 }
 
-/// One cell.
+/// One value.
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
     Null,
     Text(String),
     Whole(i64),
     Decimal(Decimal),
-    Day(Date),
+    /// Days since 1970.
+    Day(i64),
+    /// Microseconds since 1970.
+    Moment(i64),
     Truth(bool),
 }
 
+/// A table as files have it: the columns that SQL has too, but for those worked out when asked.
 struct Table {
     name: &'static str,
-    columns: &'static [(&'static str, Kind)],
+    key: &'static [&'static str],
+    indexes: &'static [&'static str],
+    columns: Vec<(&'static str, Kind)>,
 }
 
-/// The tables, which are a promise to whoever reads them: columns are only ever added.
-const TABLES: [Table; 5] = [
-    Table {
-        name: "invoices",
-        columns: &[
-            ("id", Kind::Text),
-            ("direction", Kind::Text),
-            ("number", Kind::Text),
-            ("date", Kind::Day),
-            ("document_type", Kind::Text),
-            ("format", Kind::Text),
-            ("supplier_vat", Kind::Text),
-            ("supplier_tax_code", Kind::Text),
-            ("supplier_name", Kind::Text),
-            ("buyer_vat", Kind::Text),
-            ("buyer_tax_code", Kind::Text),
-            ("buyer_name", Kind::Text),
-            ("recipient_code", Kind::Text),
-            ("total", Kind::Decimal),
-            ("currency", Kind::Text),
-            ("bodies", Kind::Whole),
-            ("state", Kind::Text),
-            ("sdi_id", Kind::Text),
-            ("received_at", Kind::Text),
-            ("registered_at", Kind::Text),
-            ("paid_at", Kind::Text),
-            ("notes", Kind::Text),
-            ("alarm", Kind::Truth),
-            ("file_name", Kind::Text),
-            ("sha256", Kind::Text),
-            ("bytes", Kind::Whole),
-        ],
-    },
-    Table {
-        name: "invoice_lines",
-        columns: &[
-            ("invoice_id", Kind::Text),
-            ("body", Kind::Whole),
-            ("place", Kind::Whole),
-            ("line_number", Kind::Text),
-            ("description", Kind::Text),
-            ("article_code", Kind::Text),
-            ("quantity", Kind::Decimal),
-            ("unit", Kind::Text),
-            ("unit_price", Kind::Decimal),
-            ("total", Kind::Decimal),
-            ("vat_rate", Kind::Decimal),
-            ("nature", Kind::Text),
-        ],
-    },
-    Table {
-        name: "vat_summary",
-        columns: &[
-            ("invoice_id", Kind::Text),
-            ("body", Kind::Whole),
-            ("place", Kind::Whole),
-            ("vat_rate", Kind::Decimal),
-            ("nature", Kind::Text),
-            ("taxable", Kind::Decimal),
-            ("tax", Kind::Decimal),
-            ("due", Kind::Text),
-        ],
-    },
-    Table {
-        name: "payments",
-        columns: &[
-            ("invoice_id", Kind::Text),
-            ("body", Kind::Whole),
-            ("place", Kind::Whole),
-            ("method", Kind::Text),
-            ("due_date", Kind::Day),
-            ("amount", Kind::Decimal),
-            ("iban", Kind::Text),
-        ],
-    },
-    Table {
-        name: "outcomes",
-        columns: &[
-            ("invoice_id", Kind::Text),
-            ("place", Kind::Whole),
-            ("at", Kind::Text),
-            ("receipt", Kind::Text),
-            ("sdi_id", Kind::Text),
-            ("codes", Kind::Text),
-            ("note", Kind::Text),
-        ],
-    },
-];
+/// Those of SQL (`docs/erp/sql.md`) that say something of invoices.
+static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
+    let names = ["invoices", "invoice_lines", "vat_summary", "payments", "attachments", "outcomes"];
+    names.into_iter().filter_map(sql::table::Table::named).map(Table::of).collect()
+});
+
+impl Table {
+    fn of(table: &'static sql::table::Table) -> Self {
+        let kind = |ty| match ty {
+            Ty::Int2 | Ty::Int4 | Ty::Int8 => Kind::Whole,
+            Ty::Numeric => Kind::Decimal,
+            Ty::Date => Kind::Day,
+            Ty::Timestamp | Ty::Timestamptz => Kind::Moment,
+            Ty::Bool => Kind::Truth,
+            _ => Kind::Text,
+        };
+        Self {
+            name: table.name,
+            key: table.key,
+            indexes: table.indexes,
+            columns: table.stored().map(|column| (column.name, kind(column.ty))).collect(),
+        }
+    }
+}
 
 /// Where rows go. `table` is a place in [`TABLES`]; a row has a cell for each column.
 trait Sink {
@@ -236,6 +184,14 @@ pub enum ExportError {
         /// Why.
         why: String,
     },
+    /// The service and this program do not agree about the columns.
+    #[error(
+        "the running service has other columns of {table} than this program: restart the service"
+    )]
+    Version {
+        /// The table.
+        table: String,
+    },
 }
 
 impl ExportError {
@@ -244,129 +200,63 @@ impl ExportError {
     }
 }
 
-fn text(text: &str) -> Value {
-    if text.is_empty() { Value::Null } else { Value::Text(text.to_owned()) }
-}
-
-fn some(value: Option<&String>) -> Value {
-    value.map_or(Value::Null, |value| text(value))
-}
-
-fn whole(number: usize) -> Value {
-    Value::Whole(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn decimal(value: Option<Decimal>) -> Value {
-    value.map_or(Value::Null, Value::Decimal)
-}
-
-fn day(value: Option<Date>) -> Value {
-    value.map_or(Value::Null, Value::Day)
-}
-
 impl Exported {
+    fn of(records: &Records, original: Option<&[u8]>) -> Self {
+        let Records { id, content, outcome, annotation } = records;
+        let rows = all_rows(*id, content, original, outcome.as_ref(), annotation.as_ref());
+        let cell = |value| match value {
+            sql::Value::Integer(number) => Cell::Whole(number),
+            sql::Value::Text(text) => Cell::Text(text),
+            // No stored column has such a type.
+            sql::Value::Null | sql::Value::Real(_) | sql::Value::Blob(_) => Cell::Null,
+        };
+        let row = |(table, row): (&str, Vec<sql::Value>)| {
+            (table.to_owned(), row.into_iter().map(cell).collect())
+        };
+        Self { rows: rows.into_iter().map(row).collect() }
+    }
+
     /// Its rows, table by table.
-    fn rows(&self, sink: &mut dyn Sink) -> Result<(), ExportError> {
-        sink.row(0, self.invoice())?;
-        let id = || text(&self.summary.id);
-        for (body, invoice) in self.file.iter().flat_map(|file| &file.bodies).enumerate() {
-            for (place, line) in invoice.lines.iter().enumerate() {
-                let article = line.articles.first().map(|(_, value)| value);
-                let row = vec![
-                    id(),
-                    whole(body + 1),
-                    whole(place + 1),
-                    text(&line.number),
-                    text(&line.description),
-                    some(article),
-                    decimal(line.quantity),
-                    some(line.unit.as_ref()),
-                    decimal(line.unit_price),
-                    Value::Decimal(line.total),
-                    decimal(line.rate),
-                    some(line.nature.as_ref()),
-                ];
-                sink.row(1, row)?;
+    fn write(self, sink: &mut dyn Sink) -> Result<(), ExportError> {
+        for (name, cells) in self.rows {
+            let Some(place) = TABLES.iter().position(|table| table.name == name) else { continue };
+            let columns = &TABLES[place].columns;
+            if cells.len() != columns.len() {
+                return Err(ExportError::Version { table: name });
             }
-            for (place, vat) in invoice.vat.iter().enumerate() {
-                let row = vec![
-                    id(),
-                    whole(body + 1),
-                    whole(place + 1),
-                    Value::Decimal(vat.rate),
-                    some(vat.nature.as_ref()),
-                    Value::Decimal(vat.taxable),
-                    Value::Decimal(vat.tax),
-                    some(vat.due.as_ref()),
-                ];
-                sink.row(2, row)?;
-            }
-            for (place, payment) in invoice.payments.iter().enumerate() {
-                let row = vec![
-                    id(),
-                    whole(body + 1),
-                    whole(place + 1),
-                    text(&payment.method),
-                    day(payment.due),
-                    Value::Decimal(payment.amount),
-                    some(payment.iban.as_ref()),
-                ];
-                sink.row(3, row)?;
-            }
-        }
-        for (place, outcome) in self.outcomes.iter().enumerate() {
-            let row = vec![
-                id(),
-                whole(place + 1),
-                text(&outcome.at),
-                text(&outcome.receipt),
-                some(outcome.sdi_id.as_ref()),
-                text(&outcome.codes.join(" ")),
-                text(&outcome.note),
-            ];
-            sink.row(4, row)?;
+            let cells = cells.into_iter().zip(columns);
+            let row: Option<Vec<_>> = cells.map(|(cell, (_, kind))| cell.read(*kind)).collect();
+            sink.row(place, row.ok_or(ExportError::Version { table: name })?)?;
         }
         Ok(())
     }
+}
 
-    fn invoice(&self) -> Vec<Value> {
-        let InvoiceSummary { supplier, buyer, annotation, .. } = &self.summary;
-        let one = &self.summary;
-        let party = |party: &PartyView| {
-            [some(party.vat.as_ref()), some(party.tax_code.as_ref()), text(&party.name)]
-        };
-        let [supplier_vat, supplier_tax, supplier_name] = party(supplier);
-        let [buyer_vat, buyer_tax, buyer_name] = party(buyer);
-        let direction = serde_json::to_value(one.direction).unwrap_or_default();
-        vec![
-            text(&one.id),
-            text(direction.as_str().unwrap_or_default()),
-            text(&one.number),
-            day(one.date.as_deref().and_then(Date::parse)),
-            text(&one.document_type),
-            text(&one.format),
-            supplier_vat,
-            supplier_tax,
-            supplier_name,
-            buyer_vat,
-            buyer_tax,
-            buyer_name,
-            some(one.recipient_code.as_ref()),
-            decimal(one.total.as_deref().and_then(|total| total.parse().ok())),
-            some(one.currency.as_ref()),
-            Value::Whole(one.bodies.into()),
-            text(one.state.word()),
-            some(one.sdi_id.as_ref()),
-            some(one.received_at.as_ref()),
-            some(annotation.registered_at.as_ref()),
-            some(annotation.paid_at.as_ref()),
-            text(&annotation.notes),
-            Value::Truth(one.alarm),
-            text(&one.file_name),
-            text(&one.sha256),
-            Value::Whole(i64::try_from(one.bytes).unwrap_or(i64::MAX)),
-        ]
+impl Cell {
+    fn read(self, kind: Kind) -> Option<Value> {
+        Some(match (self, kind) {
+            (Self::Null, _) => Value::Null,
+            (Self::Text(text), Kind::Text) => Value::Text(text),
+            (Self::Text(text), Kind::Decimal) => Value::Decimal(text.parse().ok()?),
+            (Self::Whole(number), Kind::Whole) => Value::Whole(number),
+            (Self::Whole(days), Kind::Day) => Value::Day(days),
+            (Self::Whole(micros), Kind::Moment) => Value::Moment(micros),
+            (Self::Whole(number), Kind::Truth) => Value::Truth(number != 0),
+            _ => return None,
+        })
     }
+}
+
+/// `2026-11-24`.
+fn day_text(days: i64) -> String {
+    let mut text = Vec::new();
+    Ty::Date.write_text((&sql::Value::Integer(days)).into(), &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// `2026-11-24T09:30:00.000Z`.
+fn moment_text(micros: i64) -> String {
+    moment::rfc3339(u64::try_from(micros / 1000).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub mod door;
-mod rows;
+pub(crate) mod rows;
 
 /// Documents of one batch: few enough that a reader sees an invoice a moment after it came.
 const BATCH: usize = 256;

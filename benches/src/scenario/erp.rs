@@ -178,9 +178,7 @@ pub fn node(config: &std::path::Path) -> Result<(), AnyError> {
 }
 
 /// Looks until `condition` holds.
-async fn until(
-    mut condition: impl AsyncFnMut() -> Result<bool, AnyError>,
-) -> Result<(), AnyError> {
+async fn until(mut condition: impl AsyncFnMut() -> Result<bool, AnyError>) -> Result<(), AnyError> {
     let end = Instant::now() + Duration::from_secs(900);
     while !condition().await.unwrap_or(false) {
         if Instant::now() > end {

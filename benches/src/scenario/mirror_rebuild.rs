@@ -33,8 +33,8 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
         let after = world.states(0)?;
         let wall_ns = shown_ns - before[0].at_ns;
         let figures = standard("mirror-rebuild", options, 0, wall_ns, &before, &after);
-        let figures = figures
-            .with("documents_a_second", options.documents as f64 / (wall_ns as f64 / 1e9));
+        let figures =
+            figures.with("documents_a_second", options.documents as f64 / (wall_ns as f64 / 1e9));
         println!("{}", figures.to_json(&run.to_string()));
         runs.push(figures);
     }

@@ -88,10 +88,10 @@ fn act(args: &Export) -> Result<usize, (u8, String)> {
         if let Some(error) = page.error {
             return Err(failed(error));
         }
-        for invoice in &page.invoices {
-            invoice.rows(&mut *sink).map_err(|error| failed(error.to_string()))?;
-        }
         count += page.invoices.len();
+        for invoice in page.invoices {
+            invoice.write(&mut *sink).map_err(|error| failed(error.to_string()))?;
+        }
         after = page.next;
         if after.is_none() {
             break;

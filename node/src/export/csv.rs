@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ExportError, Sink, TABLES, Value};
+use super::{ExportError, Sink, TABLES, Value, day_text, moment_text};
 
 pub(super) struct Csv {
     dir: PathBuf,
@@ -22,7 +22,7 @@ impl Csv {
     pub(super) fn create(dir: &Path, separator: char, raw: bool) -> Result<Self, ExportError> {
         std::fs::create_dir_all(dir).map_err(ExportError::file(dir))?;
         let mut files = Vec::new();
-        for table in &TABLES {
+        for table in TABLES.iter() {
             let path = half(dir, table.name);
             let file = File::create(&path).map_err(ExportError::file(&path))?;
             let mut file = BufWriter::new(file);
@@ -40,7 +40,8 @@ impl Csv {
             Value::Text(text) => self.quoted(text),
             Value::Whole(number) => number.to_string(),
             Value::Decimal(number) => number.to_string(),
-            Value::Day(day) => day.to_string(),
+            Value::Day(days) => day_text(days),
+            Value::Moment(micros) => moment_text(micros),
             Value::Truth(truth) => truth.to_string(),
         }
     }
@@ -70,7 +71,7 @@ impl Sink for Csv {
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
-        for ((path, file), table) in self.files.into_iter().zip(&TABLES) {
+        for ((path, file), table) in self.files.into_iter().zip(TABLES.iter()) {
             let whole = self.dir.join(format!("{}.csv", table.name));
             file.into_inner()
                 .map_err(io::IntoInnerError::into_error)

@@ -1,4 +1,5 @@
-//! One Parquet file for each table, in a folder. Amounts are DECIMAL(30, 8), days DATE.
+//! One Parquet file for each table, in a folder. Amounts are DECIMAL(30, 8), days DATE, moments
+//! TIMESTAMP in microseconds of UTC.
 
 use std::{
     fs::File,
@@ -7,7 +8,7 @@ use std::{
 };
 
 use parquet::{
-    basic::{Compression, LogicalType, Repetition, Type as Physical},
+    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical},
     data_type::{
         BoolType, ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int32Type,
         Int64Type,
@@ -36,7 +37,7 @@ impl Parquet {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let properties = Arc::new(properties);
         let mut files = Vec::new();
-        for table in &TABLES {
+        for table in TABLES.iter() {
             let path = dir.join(format!(".{}.parquet.half", table.name));
             let file = File::create(&path).map_err(ExportError::file(&path))?;
             let writer = schema(table).and_then(|schema| {
@@ -55,12 +56,13 @@ fn failed(path: &Path, error: &ParquetError) -> ExportError {
 
 fn schema(table: &Table) -> Result<Type, ParquetError> {
     let mut fields = Vec::new();
-    for (name, kind) in table.columns {
+    for (name, kind) in &table.columns {
         let (physical, logical) = match kind {
             Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
             Kind::Whole => (Physical::INT64, None),
             Kind::Truth => (Physical::BOOLEAN, None),
             Kind::Day => (Physical::INT32, Some(LogicalType::Date)),
+            Kind::Moment => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
             Kind::Decimal => (Physical::FIXED_LEN_BYTE_ARRAY, None),
         };
         let mut field = Type::primitive_type_builder(name, physical)
@@ -100,9 +102,9 @@ fn write(
                 let values: Vec<_> = cells().filter_map(text).collect();
                 column.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
             }
-            Kind::Whole => {
+            Kind::Whole | Kind::Moment => {
                 let whole = |cell: &Value| match cell {
-                    Value::Whole(number) => Some(*number),
+                    Value::Whole(number) | Value::Moment(number) => Some(*number),
                     _ => None,
                 };
                 let values: Vec<_> = cells().filter_map(whole).collect();
@@ -117,7 +119,7 @@ fn write(
             }
             Kind::Day => {
                 let day = |cell: &Value| match cell {
-                    Value::Day(day) => i32::try_from(day.days()).ok(),
+                    Value::Day(days) => i32::try_from(*days).ok(),
                     _ => None,
                 };
                 let values: Vec<_> = cells().filter_map(day).collect();
@@ -157,7 +159,7 @@ impl Sink for Parquet {
     }
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
-        for ((path, mut writer, rows), table) in self.files.into_iter().zip(&TABLES) {
+        for ((path, mut writer, rows), table) in self.files.into_iter().zip(TABLES.iter()) {
             if !rows.is_empty() {
                 write(&mut writer, table, &rows).map_err(|error| failed(&path, &error))?;
             }

@@ -12,7 +12,7 @@ use std::{
 use rusqlite::{Connection, params_from_iter, types::Value as Cell};
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
-use super::{ExportError, Kind, Sink, TABLES, Table, Value};
+use super::{ExportError, Kind, Sink, TABLES, Table, Value, day_text, moment_text};
 
 pub(super) struct Sqlite {
     db: Connection,
@@ -32,8 +32,8 @@ impl Sqlite {
         let made = Connection::open(&half).and_then(|db| {
             // Nothing reads it before it is whole, so a journal would guard nothing.
             db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
-            for table in &TABLES {
-                db.execute_batch(&definition(table.name, table.columns))?;
+            for table in TABLES.iter() {
+                db.execute_batch(&definition(table))?;
             }
             db.execute_batch("BEGIN")?;
             Ok(db)
@@ -47,16 +47,17 @@ fn failed(path: &Path, error: &rusqlite::Error) -> ExportError {
     ExportError::File { path: path.to_owned(), why: error.to_string() }
 }
 
-fn definition(table: &str, columns: &[(&str, Kind)]) -> String {
+fn definition(table: &Table) -> String {
     let column = |(name, kind): &(&str, Kind)| match kind {
-        Kind::Text => format!("\"{name}\" TEXT"),
+        Kind::Text | Kind::Moment => format!("\"{name}\" TEXT"),
         Kind::Day => format!("\"{name}\" DATE"),
         Kind::Whole => format!("\"{name}\" INTEGER"),
         Kind::Truth => format!("\"{name}\" BOOLEAN"),
         Kind::Decimal => format!("\"{name}\" TEXT, \"{name}_cents\" INTEGER"),
     };
-    let columns: Vec<_> = columns.iter().map(column).collect();
-    format!("CREATE TABLE \"{table}\" ({});", columns.join(", "))
+    let columns: Vec<_> = table.columns.iter().map(column).collect();
+    let (name, key) = (table.name, table.key.join(", "));
+    format!("CREATE TABLE \"{name}\" ({}, PRIMARY KEY ({key}));", columns.join(", "))
 }
 
 fn cells(value: Value, kind: Kind, into: &mut Vec<Cell>) {
@@ -64,7 +65,8 @@ fn cells(value: Value, kind: Kind, into: &mut Vec<Cell>) {
         Value::Null => into.push(Cell::Null),
         Value::Text(text) => into.push(Cell::Text(text)),
         Value::Whole(number) => into.push(Cell::Integer(number)),
-        Value::Day(day) => into.push(Cell::Text(day.to_string())),
+        Value::Day(days) => into.push(Cell::Text(day_text(days))),
+        Value::Moment(micros) => into.push(Cell::Text(moment_text(micros))),
         Value::Truth(truth) => into.push(Cell::Integer(truth.into())),
         Value::Decimal(number) => {
             let cents = number.checked_mul(Decimal::ONE_HUNDRED).filter(Decimal::is_integer);
@@ -80,9 +82,9 @@ fn cells(value: Value, kind: Kind, into: &mut Vec<Cell>) {
 
 impl Sink for Sqlite {
     fn row(&mut self, table: usize, row: Vec<Value>) -> Result<(), ExportError> {
-        let Table { name, columns } = &TABLES[table];
+        let Table { name, columns, .. } = &TABLES[table];
         let mut values = Vec::with_capacity(columns.len() + 4);
-        for (value, (_, kind)) in row.into_iter().zip(*columns) {
+        for (value, (_, kind)) in row.into_iter().zip(columns) {
             cells(value, *kind, &mut values);
         }
         let marks = vec!["?"; values.len()].join(",");
@@ -95,15 +97,9 @@ impl Sink for Sqlite {
 
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
         let Self { db, half, whole } = *self;
-        db.execute_batch(
-            "COMMIT; CREATE UNIQUE INDEX invoices_id ON invoices (id); \
-             CREATE INDEX invoices_date ON invoices (date); \
-             CREATE INDEX lines_invoice ON invoice_lines (invoice_id); \
-             CREATE INDEX vat_invoice ON vat_summary (invoice_id); \
-             CREATE INDEX payments_invoice ON payments (invoice_id); \
-             CREATE INDEX outcomes_invoice ON outcomes (invoice_id);",
-        )
-        .map_err(|error| failed(&half, &error))?;
+        let indexes: Vec<_> = TABLES.iter().flat_map(|table| table.indexes).copied().collect();
+        db.execute_batch(&format!("COMMIT; {};", indexes.join("; ")))
+            .map_err(|error| failed(&half, &error))?;
         db.close().map_err(|(_, error)| failed(&half, &error))?;
         fs::File::open(&half)
             .and_then(|file| file.sync_all())

@@ -1,5 +1,5 @@
-//! From a record and its original file to rows. The order of the values is that of the columns
-//! in [`sql::table`]; a test compares the two.
+//! From a record and its original file to rows, for SQL and for exports alike. The order of the
+//! values is that of the columns in [`sql::table`]; a test compares the two.
 
 use engine::{
     document::{
@@ -8,13 +8,15 @@ use engine::{
         profile::ProfileField,
     },
     id::{BlobHash, DocumentId, Kind, VatNumber},
-    record::{ContractRecord, OutcomeState, ProfileRecord, Record},
+    record::{
+        AnnotationRecord, ContractRecord, OutcomeRecord, OutcomeState, ProfileRecord, Record,
+    },
 };
 use fatturapa::{
     Date,
     invoice::{Invoice, InvoiceFile, read},
 };
-use sql::{Value, shelf::Entry};
+use sql::{Value, shelf::Entry, table::INVOICES};
 
 /// Under which name a document's rows stand: that of its invoice.
 pub fn key(document: DocumentId) -> String {
@@ -32,32 +34,79 @@ pub fn entry(
     record: &Record,
     original: &dyn Fn(&BlobHash) -> Option<Vec<u8>>,
 ) -> Entry {
-    let key = key(document);
     match record {
         Record::Invoice(invoice) => {
-            let content = &invoice.content;
-            let file = original(&content.original).map(|bytes| read(&content.file_name, &bytes));
-            match file {
-                Some(Ok(file)) => Entry::Invoice(whole(&key, content, &file)),
-                Some(Err(error)) => Entry::Invoice(partly(&key, content, &error.to_string())),
-                None => Entry::Invoice(partly(&key, content, "the original file is not here")),
-            }
+            let file = original(&invoice.content.original);
+            Entry::Invoice(file_rows(document, &invoice.content, file.as_deref()))
         }
         Record::Outcome(outcome) => Entry::Outcome {
             state: state(outcome.state),
             sdi_id: some(&outcome.sdi_id),
             alarm: outcome.alarm,
-            rows: (1..).zip(&outcome.entries).map(|(n, entry)| message(&key, n, entry)).collect(),
+            rows: messages(document, outcome),
         },
-        Record::Annotation(marks) => Entry::Annotation {
-            registered_at: marks.registered_ms.map(micros),
-            paid_at: marks.paid_ms.map(micros),
-            notes: some(&marks.notes),
-        },
+        Record::Annotation(marks) => annotation(marks),
         Record::Profile(profile) => Entry::Profile(self::profile(tenant, profile)),
         Record::Contract(contract) => Entry::Contract(self::contract(tenant, contract)),
         // Accounts are the portal's, and no ERP's to see.
         Record::Unreadable(_) | Record::Account(_) | Record::Customer(_) => Entry::Gone,
+    }
+}
+
+/// The rows of an invoice's file, whose bytes are `original` where they are here.
+pub fn file_rows(document: DocumentId, content: &InvoiceContent, original: Option<&[u8]>) -> Rows {
+    let key = key(document);
+    match original.map(|bytes| read(&content.file_name, bytes)) {
+        Some(Ok(file)) => whole(&key, content, &file),
+        Some(Err(error)) => partly(&key, content, &error.to_string()),
+        None => partly(&key, content, "the original file is not here"),
+    }
+}
+
+/// The same with what the SdI said of it and the ERP's marks: what stands in the tables once all
+/// three are there.
+pub fn all_rows(
+    document: DocumentId,
+    content: &InvoiceContent,
+    original: Option<&[u8]>,
+    outcome: Option<&OutcomeRecord>,
+    marks: Option<&AnnotationRecord>,
+) -> Rows {
+    let mut rows = file_rows(document, content, original);
+    let mut said = Vec::new();
+    if let Some(outcome) = outcome {
+        said.push(("state", must(state(outcome.state))));
+        said.push(("alarm", Value::Integer(outcome.alarm.into())));
+        if let Some(sdi_id) = some(&outcome.sdi_id) {
+            said.push(("sdi_id", Value::Text(sdi_id)));
+        }
+        rows.extend(messages(document, outcome).into_iter().map(|row| ("outcomes", row)));
+    }
+    if let Some(marks) = marks {
+        said.push(("registered_at", moment(marks.registered_ms)));
+        said.push(("paid_at", moment(marks.paid_ms)));
+        said.push(("notes", may(&marks.notes)));
+    }
+    for (_, row) in rows.iter_mut().filter(|(table, _)| *table == "invoices") {
+        for (name, value) in &said {
+            if let Some(place) = INVOICES.stored().position(|column| column.name == *name) {
+                row[place] = value.clone();
+            }
+        }
+    }
+    rows
+}
+
+fn messages(document: DocumentId, outcome: &OutcomeRecord) -> Vec<Vec<Value>> {
+    let key = key(document);
+    (1..).zip(&outcome.entries).map(|(n, entry)| message(&key, n, entry)).collect()
+}
+
+fn annotation(marks: &AnnotationRecord) -> Entry {
+    Entry::Annotation {
+        registered_at: marks.registered_ms.map(micros),
+        paid_at: marks.paid_ms.map(micros),
+        notes: some(&marks.notes),
     }
 }
 
@@ -105,7 +154,8 @@ fn file(hash: Option<&BlobHash>) -> Value {
     hash.map_or(Value::Null, |hash| Value::Text(hash.to_string()))
 }
 
-type Rows = Vec<(&'static str, Vec<Value>)>;
+/// Rows, each with the name of its table.
+pub type Rows = Vec<(&'static str, Vec<Value>)>;
 
 /// What the two ways to an invoice differ in.
 struct Body<'a> {

@@ -281,6 +281,20 @@ impl Routes {
         routes
     }
 
+    /// From now on sessions are kept, or not. Those that are open stay until [`Self::rest`].
+    pub fn set_mode(&mut self, mode: Mode, now: Time) {
+        self.arrive(now);
+        self.mode = mode;
+        self.awake |= mode == Mode::Live;
+        self.settle();
+    }
+
+    /// Whether sessions are kept.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// There is something to say ([`Mode::Periodic`]): connect, if asleep.
     pub fn wake(&mut self, now: Time) {
         self.arrive(now);

@@ -25,7 +25,7 @@ pub struct NodeConfig {
     /// Live, or on a period.
     #[serde(default)]
     pub sync: Sync,
-    /// Hours in which to connect by itself; at any hour where there are none. They need a period.
+    /// Hours in which to connect by itself; at any hour where there are none.
     #[serde(default)]
     pub windows: Vec<Window>,
     /// How logs are written.
@@ -205,17 +205,6 @@ impl<'de> Deserialize<'de> for Sync {
                 "sync = {text:?}: write \"live\" or a period such as \"30m\", \"2h\" or \"45s\""
             ))
         })
-    }
-}
-
-impl Sync {
-    /// The period, unless live.
-    #[must_use]
-    pub fn period(self) -> Option<Duration> {
-        match self {
-            Self::Live => None,
-            Self::Every(period) => Some(period),
-        }
     }
 }
 

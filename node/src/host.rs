@@ -74,10 +74,8 @@ pub struct HostConfig {
     pub portals: Vec<PeerId>,
     /// The portals to dial; none for a portal that only listens.
     pub dial: Vec<PortalAddress>,
-    /// Live, or connect on demand.
+    /// Live, or asleep until [`HostHandle::sync_now`], as it begins.
     pub mode: Mode,
-    /// In [`Mode::Periodic`], how often to connect.
-    pub period: Option<Duration>,
     /// Who may connect; kept equal to the grants.
     pub pins: PinSet,
     /// The lines to dial over; `None` when nothing is dialled.
@@ -183,6 +181,7 @@ enum Event {
     Input(Input),
     Completion(Completion),
     Wake,
+    Mode(Mode),
 }
 
 /// One identity at work. See the module's header.
@@ -314,17 +313,9 @@ impl Host {
         mut inbox: mpsc::UnboundedReceiver<Event>,
         mut frames: mpsc::Receiver<(SessionId, Result<Frame, engine::fault::Fault>)>,
     ) {
-        let mut woken = Instant::now();
         loop {
             self.drain();
-            if let Some(period) = self.config.period
-                && woken.elapsed() >= period
-            {
-                woken = Instant::now();
-                self.take(Event::Wake);
-                continue;
-            }
-            let nap = self.nap(woken);
+            let nap = self.nap();
             let busy = self.engine.is_busy() || self.committer.is_full();
             tokio::select! {
                 biased;
@@ -352,14 +343,13 @@ impl Host {
         sleep(Duration::from_millis(50)).await;
     }
 
-    fn nap(&self, woken: Instant) -> Duration {
+    fn nap(&self) -> Duration {
         let now = self.now();
         let routes = self.routes.as_ref().and_then(Routes::deadline);
         let next = [routes, self.engine.deadline()].into_iter().flatten().min();
         let nap = next.map_or(Duration::from_secs(60), |deadline| deadline.since(now));
-        let period = self.config.period.map(|period| period.saturating_sub(woken.elapsed()));
         // Never zero: a deadline already here is handled by the next tick.
-        nap.min(period.unwrap_or(nap)).max(Duration::from_millis(1))
+        nap.max(Duration::from_millis(1))
     }
 
     fn tick(&mut self) {
@@ -472,7 +462,12 @@ impl HostHandle {
         let _ = self.orders.send(Event::Accepted(connection));
     }
 
-    /// Connects now ([`Mode::Periodic`]).
+    /// From now on keeps sessions, or hangs up once all is said and connects when woken.
+    pub fn set_mode(&self, mode: Mode) {
+        let _ = self.orders.send(Event::Mode(mode));
+    }
+
+    /// Connects now ([`Mode::Periodic`]), and hangs up once both sides hold the same.
     pub fn sync_now(&self) {
         let _ = self.orders.send(Event::Wake);
     }

@@ -1,15 +1,16 @@
-//! When a node connects: always, every so often, or every so often within hours of the day.
+//! When a node connects: always or every so often, at any hour or within hours of the day.
 //!
 //! Hours are those of the wall clock in Italy, whatever the machine is set to, and a window may
 //! go over midnight. Asking to synchronise now works at any hour.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use engine::route::Mode;
 use fatturapa::Date;
 use serde::{Deserialize, Deserializer, de};
 use tokio::time::sleep;
 
-use crate::host::HostHandle;
+use crate::{config::Sync, host::HostHandle};
 
 /// How often it is looked whether a window has opened.
 const LOOK: Duration = Duration::from_secs(20);
@@ -76,13 +77,45 @@ fn italian_minute(unix_seconds: i64) -> u32 {
     u32::try_from(minute).unwrap_or(0)
 }
 
-/// Wakes `host` every `period` while a window is open, beginning at once.
-pub async fn run(host: HostHandle, period: Duration, windows: Vec<Window>) {
+/// As which a node begins: outside of its hours it sleeps, and so it does between its periods.
+#[must_use]
+pub fn first_mode(sync: Sync, windows: &[Window]) -> Mode {
+    if sync == Sync::Live && windows.is_empty() { Mode::Live } else { Mode::Periodic }
+}
+
+/// Says to `host` when to connect, beginning at once.
+pub async fn run(host: HostHandle, sync: Sync, windows: Vec<Window>) {
+    match sync {
+        Sync::Every(period) => every(&host, period, &windows).await,
+        Sync::Live if windows.is_empty() => {}
+        Sync::Live => within(&host, &windows).await,
+    }
+}
+
+fn open_now(windows: &[Window]) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    is_open(windows, i64::try_from(now).unwrap_or(0))
+}
+
+/// Live while a window is open.
+async fn within(host: &HostHandle, windows: &[Window]) {
+    let mut open = false;
+    loop {
+        let now = open_now(windows);
+        if now != open {
+            host.set_mode(if now { Mode::Live } else { Mode::Periodic });
+            open = now;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Wakes it every `period` while a window is open.
+async fn every(host: &HostHandle, period: Duration, windows: &[Window]) {
     let mut last: Option<tokio::time::Instant> = None;
     loop {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let due = last.is_none_or(|last| last.elapsed() >= period);
-        if due && is_open(&windows, i64::try_from(now).unwrap_or(0)) {
+        if due && open_now(windows) {
             host.sync_now();
             last = Some(tokio::time::Instant::now());
         }

@@ -108,7 +108,6 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
         portals,
         dial: dial.map(|p| PortalAddress { peer: p.pin, addresses: p.addresses.clone() }).collect(),
         mode: Mode::Live,
-        period: None,
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins.clone(), lines)),
         store: Arc::clone(&store),

@@ -185,7 +185,6 @@ impl Server {
             portals,
             dial: dial.collect::<Result<_, _>>()?,
             mode: Mode::Live,
-            period: None,
             pins: pins.clone(),
             dialer: Some(Dialer::new(identity.clone(), pins.clone(), own)),
             store: Arc::clone(&store) as Arc<dyn Store>,

@@ -370,6 +370,22 @@ fn a_periodic_node_sleeps_connects_on_demand_and_rests() {
 }
 
 #[test]
+fn a_live_node_hangs_up_after_its_hours_and_is_live_again_when_they_come() {
+    let mut world = World::new(config(2, &[1, 1], 1), clean(40));
+    world.run_until(10_000);
+    assert_eq!(world.routes.sessions(), 2);
+    world.routes.set_mode(Mode::Periodic, world.now);
+    world.run_until(20_000);
+    assert!(world.routes.primary().is_some(), "what is being said is said to its end");
+    world.routes.rest(world.now);
+    world.run_until(600_000);
+    assert_eq!((world.routes.sessions(), world.routes.deadline()), (0, None));
+    world.routes.set_mode(Mode::Live, world.now);
+    world.run_until(610_000);
+    assert_eq!((world.routes.sessions(), world.routes.primary().is_some()), (2, true));
+}
+
+#[test]
 fn what_a_standby_announces_is_pulled_only_if_the_primary_does_not_bring_it() {
     let start = || {
         let mut world = World::new(config(2, &[1, 1], 1), clean(40));

@@ -7,7 +7,7 @@ use engine::{
     bundle::Item,
     effect::{Effect, Input, Ticket},
     grant::Revocation,
-    route::{AttemptId, Failure, RouteAction, Routes, SessionId},
+    route::{AttemptId, Failure, Mode, RouteAction, Routes, SessionId},
 };
 use tokio::task::spawn_blocking;
 
@@ -86,6 +86,16 @@ impl Host {
             Event::Wake => {
                 if let Some(routes) = &mut self.routes {
                     routes.wake(now);
+                }
+            }
+            Event::Mode(mode) => {
+                let talks = self.engine.sessions().any(|(_, session)| session.greeted);
+                if let Some(routes) = &mut self.routes {
+                    routes.set_mode(mode, now);
+                    // Who reaches nobody does not go on trying outside of its hours.
+                    if mode == Mode::Periodic && !talks {
+                        routes.rest(now);
+                    }
                 }
             }
         }
@@ -375,9 +385,8 @@ impl Host {
     /// In periodic mode, closes everything once nothing is left to do.
     fn rest(&mut self) {
         let now = self.now();
-        let Some(routes) = self.routes.as_mut().filter(|_| self.config.period.is_some()) else {
-            return;
-        };
+        let periodic = |routes: &&mut Routes| routes.mode() == Mode::Periodic;
+        let Some(routes) = self.routes.as_mut().filter(periodic) else { return };
         let settled = Duration::from_millis(200);
         let talked = self.engine.sessions().any(|(_, session)| {
             session.greeted && session.primary && now.since(session.heard) >= settled

@@ -114,7 +114,6 @@ impl Office {
             portals: vec![],
             dial: vec![],
             mode: Mode::Live,
-            period: None,
             pins: PinSet::new(BTreeMap::new()),
             dialer: None,
             store: Arc::clone(&store),

@@ -83,7 +83,6 @@ fn start(
         portals: vec![portal],
         dial,
         mode: Mode::Live,
-        period: None,
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins.clone(), vec![line])),
         store: Arc::clone(&store),

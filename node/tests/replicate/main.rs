@@ -64,12 +64,12 @@ struct Place<'a> {
     portals: &'a [PeerId],
     dial: Vec<PortalAddress>,
     listen: Option<SocketAddr>,
-    period: Option<Duration>,
+    mode: Mode,
 }
 
 /// Starts a process's worth of things; a portal listens, whoever dials has one line.
 async fn start(place: Place<'_>) -> Server {
-    let Place { dir, identity, portals, dial, listen, period } = place;
+    let Place { dir, identity, portals, dial, listen, mode } = place;
     let store = Arc::new(Truth::open(dir, TruthOptions::default()).unwrap());
     let role = if listen.is_some() { Role::Portal } else { Role::Node };
     let pins = PinSet::new(portals.iter().map(|peer| (*peer, None)).collect());
@@ -80,13 +80,16 @@ async fn start(place: Place<'_>) -> Server {
         tenant: (role == Role::Node).then(tenant),
         portals: portals.to_vec(),
         dial,
-        mode: if period.is_some() { Mode::Periodic } else { Mode::Live },
-        period,
+        mode,
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins.clone(), vec![line])),
         store: store.clone(),
     })
     .unwrap();
+    if let Some(address) = listen {
+        // The socket of one that was stopped goes with its last connection.
+        until("the address is free", async || Endpoint::bind(address).is_ok()).await;
+    }
     let accepting = listen.map(|address| {
         let quic = Endpoint::bind(address).unwrap();
         let tcp = tcp::listen(address).unwrap();
@@ -185,7 +188,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
         portals: &portals,
         dial: vec![to(portals[1], b_at)],
         listen: Some(a_at),
-        period: None,
+        mode: Mode::Live,
     };
     let b_place = || Place {
         dir: dirs[1].path(),
@@ -193,7 +196,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
         portals: &portals,
         dial: vec![],
         listen: Some(b_at),
-        period: None,
+        mode: Mode::Live,
     };
     let a = start(a_place()).await;
     let b = start(b_place()).await;
@@ -206,7 +209,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
         portals: &portals,
         dial: vec![to(portals[0], a_at), to(portals[1], b_at)],
         listen: None,
-        period: None,
+        mode: Mode::Live,
     })
     .await;
     // The node's first words tell it the name of its log.
@@ -267,6 +270,50 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_hangs_up_once_all_is_said_and_stays_during_its_hours() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let (portal_id, node_id, at) = (identity(), identity(), own_address());
+    let portals = [portal_id.peer()];
+    let portal = start(Place {
+        dir: dirs[0].path(),
+        identity: &portal_id,
+        portals: &portals,
+        dial: vec![],
+        listen: Some(at),
+        mode: Mode::Live,
+    })
+    .await;
+    portal.own_log(vec![grant(&node_id)]).await;
+    let node = start(Place {
+        dir: dirs[1].path(),
+        identity: &node_id,
+        portals: &portals,
+        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
+        listen: None,
+        mode: Mode::Periodic,
+    })
+    .await;
+    let sessions = async || node.host.view().await.sessions.len();
+    assert_eq!(sessions().await, 0, "asleep until it is woken");
+    node.host.sync_now();
+    until("the node may write", async || node.host.view().await.spaces.contains_key(&tenant()))
+        .await;
+    until("it hangs up", async || sessions().await == 0).await;
+    let log = node.own_log(vec![]).await;
+    file(&node, log, b"<xml>in the evening</xml>").await;
+    node.host.sync_now();
+    until("the portal has it", async || portal.holds(b"<xml>in the evening</xml>")).await;
+    until("it hangs up again", async || sessions().await == 0).await;
+
+    node.host.set_mode(Mode::Live);
+    until("it is live", async || sessions().await > 0).await;
+    file(&node, log, b"<xml>by day</xml>").await;
+    until("the portal has that", async || portal.holds(b"<xml>by day</xml>")).await;
+    node.host.set_mode(Mode::Periodic);
+    until("its hours are over", async || sessions().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
     let id = identity();
@@ -277,7 +324,7 @@ async fn the_mirror_is_a_pure_function_of_the_truth_whatever_happens_to_it() {
         portals: &portals,
         dial: vec![],
         listen: None,
-        period: None,
+        mode: Mode::Live,
     })
     .await;
     let open = || Mirror::open(&dirs[1].path().join("mirror"), MirrorOptions::default());
@@ -364,7 +411,7 @@ async fn a_run_that_overtakes_its_hello_waits_for_it() {
         portals: &portals,
         dial: vec![],
         listen: Some(portal_at),
-        period: None,
+        mode: Mode::Live,
     })
     .await;
     a.own_log(vec![grant(&node_id)]).await;
@@ -385,7 +432,7 @@ async fn a_run_that_overtakes_its_hello_waits_for_it() {
         portals: &portals,
         dial: vec![PortalAddress { peer: portals[0], addresses: vec![stub_at] }],
         listen: None,
-        period: None,
+        mode: Mode::Live,
     })
     .await;
     overtake(listener.accept().await.unwrap()).await;
@@ -403,7 +450,7 @@ async fn a_node_on_a_period_rests_between_two_visits() {
         portals: &portals,
         dial: vec![],
         listen: Some(at),
-        period: None,
+        mode: Mode::Live,
     })
     .await;
     a.own_log(vec![grant(&node_id)]).await;
@@ -413,7 +460,7 @@ async fn a_node_on_a_period_rests_between_two_visits() {
         portals: &portals,
         dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
         listen: None,
-        period: Some(Duration::from_secs(3600)),
+        mode: Mode::Periodic,
     })
     .await;
     let log = node.own_log(vec![]).await;

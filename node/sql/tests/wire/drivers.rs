@@ -143,19 +143,49 @@ fn a_user_sees_its_own_tenant_and_nobody_writes() {
     assert_eq!(count(A, "require"), format!("1000|IT{A}|{A}\n"));
 }
 
+/// Where the driver lies.
+fn psqlodbc() -> String {
+    let libraries =
+        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let mut drivers = libraries
+        .iter()
+        .flat_map(|dir| [format!("{dir}/odbc/psqlodbcw.so"), format!("{dir}/psqlodbcw.so")]);
+    drivers
+        .find(|path| Path::new(path).exists())
+        .expect("no psqlodbcw.so: apt-get install odbc-postgresql")
+}
+
+#[test]
+fn the_page_for_csharp_works_as_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = serve(dir.path(), 1000, |_| {});
+    let page = include_str!("../../../../docs/erp/csharp-odbc.md");
+    let code = page.split("```csharp\n").nth(1).unwrap().split("```").next().unwrap();
+    let (source, program) = (dir.path().join("Fatture.cs"), dir.path().join("Fatture.exe"));
+    std::fs::write(&source, code).unwrap();
+    let mut compile = Command::new("mcs");
+    compile.arg("-r:System.Data.dll").arg(format!("-out:{}", program.display())).arg(&source);
+    let said = run(&mut compile, "mono-mcs", "");
+    assert!(program.exists(), "{said}");
+    let place = format!(
+        "Driver={};Server=localhost;Port={};Database=staffetta;SSLmode=require;Uid={A};Pwd={PASSWORD}",
+        psqlodbc(),
+        server.address().port(),
+    );
+    let mut command = Command::new("mono");
+    command.arg(&program).env("STAFFETTA_ODBC", place).env("LANG", "C.UTF-8");
+    let said = run(&mut command, "mono-runtime libmono-system-data4.0-cil", "");
+    let (first, last) = (said.lines().next(), said.lines().next_back());
+    assert_eq!(first, Some("365 2026-01-01 Società Esempio S.r.l. 365.10"), "{said:.2000}");
+    // The odd numbers up to 999, and ten cents each.
+    assert_eq!((said.lines().count(), last), (501, Some("in all 250050.00")));
+}
+
 #[test]
 fn odbc_brings_types_dates_and_decimals() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve(dir.path(), 1000, |_| {});
-    let libraries =
-        ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let drivers = libraries
-        .iter()
-        .flat_map(|dir| [format!("{dir}/odbc/psqlodbcw.so"), format!("{dir}/psqlodbcw.so")]);
-    let driver = drivers
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .expect("no psqlodbcw.so: apt-get install odbc-postgresql");
+    let driver = psqlodbc();
     for cursor in ["0", "1"] {
         let source = format!(
             "[erp]\nDriver={driver}\nServername=localhost\nPort={}\nDatabase=erp\nSSLmode=require\nUseDeclareFetch={cursor}\nFetch=50\n",

@@ -116,7 +116,7 @@ impl Ledger {
         let program = self.program.as_ref().ok_or("the node does not run")?;
         let status = fs::read_to_string(format!("/proc/{}/status", program.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or("0");
+        let number = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0");
         Ok(number.parse::<u64>()? * 1024)
     }
 

@@ -182,8 +182,10 @@ pub async fn examine(config: &NodeConfig) -> (Vec<Finding>, serde_json::Value) {
 
 fn listeners(config: &NodeConfig) -> Vec<(String, std::net::SocketAddr)> {
     // A port that the system chooses cannot be known here.
-    let api = config.api.iter().flat_map(|api| &api.listen).filter(|api| api.port() != 0);
-    api.map(|address| ("api".to_owned(), *address)).collect()
+    let api = config.api.iter().flat_map(|api| &api.listen).map(|address| ("api", address));
+    let sql = config.sql.iter().flat_map(|sql| &sql.listen).map(|address| ("sql", address));
+    let known = api.chain(sql).filter(|(_, address)| address.port() != 0);
+    known.map(|(name, address)| (name.to_owned(), *address)).collect()
 }
 
 fn clock() -> Finding {
@@ -374,7 +376,7 @@ pub fn to_text(findings: &[Finding]) -> String {
 }
 
 /// Report, status and configuration in one file. Of secrets there are only the names of files
-/// in any of them; a password within an address is taken out.
+/// in any of them; what an address has before its host and after its path is taken out.
 fn bundle(
     path: &Path,
     config: &Path,
@@ -403,7 +405,7 @@ fn without_secrets(line: &str) -> String {
     line.to_owned()
 }
 
-/// `https://user:password@host` becomes `https://(removed)@host`.
+/// `https://user:password@host/x?token=y` becomes `https://(removed)@host/x?(removed)`.
 fn without_user_info(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -412,10 +414,20 @@ fn without_user_info(text: &str) -> String {
         out.push_str(head);
         let end =
             tail.find(|c: char| c == '/' || c == '"' || c.is_whitespace()).unwrap_or(tail.len());
-        rest = match tail[..end].rfind('@') {
+        let tail = match tail[..end].rfind('@') {
             Some(at) => {
                 out.push_str("(removed)");
                 &tail[at..]
+            }
+            None => tail,
+        };
+        let end = tail.find(|c: char| c == '"' || c == '\\' || c.is_whitespace());
+        let (address, after) = tail.split_at(end.unwrap_or(tail.len()));
+        rest = match address.split_once('?') {
+            Some((path, _)) => {
+                out.push_str(path);
+                out.push_str("?(removed)");
+                after
             }
             None => tail,
         };
@@ -437,6 +449,8 @@ mod tests {
         for (text, clean) in [
             ("url = \"https://erp:geheim@erp.lan/x\"", "url = \"https://(removed)@erp.lan/x\""),
             ("https://a/b@c https://u@h", "https://a/b@c https://(removed)@h"),
+            ("{\"u\":\"http://e/x?token=geheim\"}", "{\"u\":\"http://e/x?(removed)\"}"),
+            ("url = \\\"http://e?k=geheim\\\"", "url = \\\"http://e?(removed)\\\""),
             ("no address", "no address"),
         ] {
             assert_eq!(without_user_info(text), clean);

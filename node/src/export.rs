@@ -29,6 +29,7 @@ use crate::{
     },
     moment,
     register::{Filter, Place},
+    status::TenantStatus,
     tables::rows::all_rows,
 };
 
@@ -69,17 +70,38 @@ pub struct Page {
     pub invoices: Vec<Exported>,
     /// Where the next page begins, unless this is the last.
     pub next: Option<Mark>,
+    /// How fresh all this is: the row of `sync_status`. On the last page only.
+    pub(crate) fresh: Option<Vec<Cell>>,
     /// Why there is nothing.
     pub error: Option<String>,
 }
 
 /// The page of `space` after `mark`.
 pub async fn page(space: &Arc<Space>, mark: Option<Mark>) -> Page {
+    // Asked before, so that it does not say more than was read.
+    let fresh = fresh(&space.status().await);
     let read = space.read(move |space| read(space, mark.as_ref())).await;
+    let read = read.map(|page| match page.next {
+        None => Page { fresh: Some(fresh), ..page },
+        Some(_) => page,
+    });
     read.unwrap_or_else(|problem| {
         let error = Some(format!("the mirror does not answer: {}", problem.status()));
         Page { error, ..Page::default() }
     })
+}
+
+fn fresh(status: &TenantStatus) -> Vec<Cell> {
+    let whole = |number: u64| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+    let as_of = status.as_of.map_or(Cell::Null, |seconds| whole(seconds.saturating_mul(1_000_000)));
+    vec![
+        Cell::Text(status.vat.clone()),
+        as_of,
+        Cell::Whole(status.portals.iter().any(|portal| portal.connected).into()),
+        whole(status.queued),
+        whole(status.mirror_behind),
+        whole(status.records.unwrap_or(0)),
+    ]
 }
 
 fn read(space: &Space, mark: Option<&Mark>) -> Result<Page, Problem> {
@@ -141,9 +163,17 @@ struct Table {
     columns: Vec<(&'static str, Kind)>,
 }
 
-/// Those of SQL (`docs/erp/sql.md`) that say something of invoices.
+/// Those of SQL (`docs/erp/sql.md`) that say something of invoices, and how fresh it is.
 static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
-    let names = ["invoices", "invoice_lines", "vat_summary", "payments", "attachments", "outcomes"];
+    let names = [
+        "invoices",
+        "invoice_lines",
+        "vat_summary",
+        "payments",
+        "attachments",
+        "outcomes",
+        "sync_status",
+    ];
     names.into_iter().filter_map(sql::table::Table::named).map(Table::of).collect()
 });
 
@@ -218,18 +248,19 @@ impl Exported {
 
     /// Its rows, table by table.
     fn write(self, sink: &mut dyn Sink) -> Result<(), ExportError> {
-        for (name, cells) in self.rows {
-            let Some(place) = TABLES.iter().position(|table| table.name == name) else { continue };
-            let columns = &TABLES[place].columns;
-            if cells.len() != columns.len() {
-                return Err(ExportError::Version { table: name });
-            }
-            let cells = cells.into_iter().zip(columns);
-            let row: Option<Vec<_>> = cells.map(|(cell, (_, kind))| cell.read(*kind)).collect();
-            sink.row(place, row.ok_or(ExportError::Version { table: name })?)?;
-        }
-        Ok(())
+        self.rows.into_iter().try_for_each(|(name, cells)| write(name, cells, sink))
     }
+}
+
+fn write(name: String, cells: Vec<Cell>, sink: &mut dyn Sink) -> Result<(), ExportError> {
+    let Some(place) = TABLES.iter().position(|table| table.name == name) else { return Ok(()) };
+    let columns = &TABLES[place].columns;
+    if cells.len() != columns.len() {
+        return Err(ExportError::Version { table: name });
+    }
+    let cells = cells.into_iter().zip(columns);
+    let row: Option<Vec<_>> = cells.map(|(cell, (_, kind))| cell.read(*kind)).collect();
+    sink.row(place, row.ok_or(ExportError::Version { table: name })?)
 }
 
 impl Cell {

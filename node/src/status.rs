@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// One tenant as the service sees it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TenantStatus {
     /// The P.IVA.
     pub vat: String,

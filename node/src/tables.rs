@@ -29,11 +29,8 @@ use sql::{
 };
 
 use crate::{
-    api::query::hex,
-    host::{HostHandle, View},
+    api::{query::hex, space::Space},
     mirror::{Mirror, MirrorError},
-    moment::now_ms,
-    status::as_of,
 };
 
 pub mod door;
@@ -45,59 +42,46 @@ const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pause after something went wrong.
 const RETRY: Duration = Duration::from_secs(2);
-/// How old the answer to "how fresh" may be.
-const FRESH: Duration = Duration::from_secs(1);
 
-/// One tenant's truth and mirror, and what its host says of them.
+/// One tenant's truth and mirror, and who knows how fresh they are.
 pub struct Source {
     /// The P.IVA.
     pub tenant: VatNumber,
-    /// The truth, for originals.
-    pub store: Arc<dyn Store>,
-    /// The records.
-    pub mirror: Arc<Mirror>,
-    /// Who knows how fresh they are; none where there is no host, as in tests.
-    pub host: Option<HostHandle>,
-    /// What asks the host from a thread that is none of the runtime's.
-    pub runtime: Option<tokio::runtime::Handle>,
-    seen: std::sync::Mutex<Option<(Instant, Arc<View>)>>,
+    store: Arc<dyn Store>,
+    mirror: Arc<Mirror>,
+    asked: Option<Asked>,
+}
+
+/// The space of the tenant, which is asked from threads that are none of the runtime's. SQL says
+/// of freshness what HTTP says.
+pub struct Asked {
+    /// The space.
+    pub space: Arc<Space>,
+    /// The runtime it lives in.
+    pub runtime: tokio::runtime::Handle,
 }
 
 impl Source {
-    /// What a shelf is made from.
+    /// What a shelf is made from; nobody knows how fresh it is where nobody is asked, as in tests.
     #[must_use]
     pub fn new(
         tenant: VatNumber,
         store: Arc<dyn Store>,
         mirror: Arc<Mirror>,
-        host: Option<HostHandle>,
-        runtime: Option<tokio::runtime::Handle>,
+        asked: Option<Asked>,
     ) -> Self {
-        Self { tenant, store, mirror, host, runtime, seen: std::sync::Mutex::default() }
+        Self { tenant, store, mirror, asked }
     }
 
     /// Position of the truth's feed.
     fn durable(&self) -> Option<u64> {
-        let host = self.host.as_ref()?;
-        host.fresh().borrow().get(&self.tenant).copied()
+        let fresh = self.asked.as_ref()?.space.host().fresh();
+        fresh.borrow().get(&self.tenant).copied()
     }
 
     fn rebuilds(&self) -> u64 {
-        let count = self.host.as_ref().map(HostHandle::rebuilds);
+        let count = self.asked.as_ref().map(|asked| asked.space.host().rebuilds());
         count.and_then(|count| count.borrow().get(&self.tenant).copied()).unwrap_or(0)
-    }
-
-    fn view(&self) -> Option<Arc<View>> {
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((at, view)) = &*seen
-            && at.elapsed() < FRESH
-        {
-            return Some(Arc::clone(view));
-        }
-        let (host, runtime) = (self.host.as_ref()?, self.runtime.as_ref()?);
-        let view = Arc::new(runtime.block_on(host.view()));
-        *seen = Some((Instant::now(), Arc::clone(&view)));
-        Some(view)
     }
 
     fn file(&self, document: DocumentId, hash: &BlobHash) -> Option<Vec<u8>> {
@@ -123,16 +107,16 @@ impl Outside for Source {
 
     fn status(&self) -> Status {
         let vat = self.tenant.to_string();
-        let Some(view) = self.view() else { return Status { vat, ..Status::default() } };
-        let ours = view.spaces.get(&self.tenant).cloned().unwrap_or_default();
-        let held = view.known.iter().filter(|((_, tenant), _)| *tenant == self.tenant);
-        let pending = held.map(|(_, held)| ours.ahead_of(held)).min().unwrap_or(0);
-        let seconds = as_of(&view, self.tenant, now_ms() / 1000);
+        let Some(Asked { space, runtime }) = &self.asked else {
+            return Status { vat, ..Status::default() };
+        };
+        let status = runtime.block_on(space.status());
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         Status {
             vat,
-            as_of: seconds.and_then(|at| i64::try_from(at).ok()).map(|at| at * 1_000_000),
-            connected: view.sessions.iter().any(|session| session.greeted),
-            pending: i64::try_from(pending).unwrap_or(i64::MAX),
+            as_of: status.as_of.map(|at| whole(at).saturating_mul(1_000_000)),
+            connected: status.portals.iter().any(|portal| portal.connected),
+            pending: whole(status.queued),
             feed: self.durable().unwrap_or(0),
         }
     }

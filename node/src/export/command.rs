@@ -92,6 +92,10 @@ fn act(args: &Export) -> Result<usize, (u8, String)> {
         for invoice in page.invoices {
             invoice.write(&mut *sink).map_err(|error| failed(error.to_string()))?;
         }
+        if let Some(fresh) = page.fresh {
+            super::write("sync_status".to_owned(), fresh, &mut *sink)
+                .map_err(|error| failed(error.to_string()))?;
+        }
         after = page.next;
         if after.is_none() {
             break;

@@ -48,6 +48,8 @@ fn exported() -> Exported {
 fn through(sink: impl Sink) {
     let mut sink: Box<dyn Sink> = Box::new(sink);
     exported().write(&mut *sink).unwrap();
+    let status = TenantStatus { as_of: Some(1_795_521_600), ..Default::default() };
+    write("sync_status".to_owned(), fresh(&status), &mut *sink).unwrap();
     sink.finish().unwrap();
 }
 
@@ -75,6 +77,7 @@ fn every_row_of_sql_is_exported_with_its_types() {
         sum(|body| body.payments.len()),
         sum(|body| body.attachments.len()),
         1,
+        0,
     ];
     assert_eq!(count.0, wanted);
     // A program of another version than the service says so.
@@ -93,6 +96,8 @@ fn csv_quotes_what_it_must_and_lets_no_formula_through() {
     assert!(rows[1].contains(";\"'=CMD|' /C calc'!A0; \"\"Rossi\"\"\";"), "{}", rows[1]);
     assert!(rows[1].contains(";delivered;111;false;;;2026-11-24T12:00:00.500Z;"), "{}", rows[1]);
     assert_eq!((rows.len(), rows[2]), (3, ""));
+    let fresh = std::fs::read_to_string(dir.path().join("sync_status.csv")).unwrap();
+    assert!(fresh.contains(";2026-11-24T12:00:00.000Z;false;"), "{fresh}");
     let lines = std::fs::read_to_string(dir.path().join("invoice_lines.csv")).unwrap();
     assert_eq!(lines.lines().count(), 1 + file().bodies[0].lines.len());
     through(Csv::create(dir.path(), ',', true).unwrap());

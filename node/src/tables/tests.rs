@@ -83,7 +83,7 @@ fn a_shelf_follows_the_mirror_and_is_made_anew_when_it_must() {
         apply(&mirror, position, *document, Some(record));
     }
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let source = Arc::new(Source::new(tenant(), store, Arc::clone(&mirror), None, None));
+    let source = Arc::new(Source::new(tenant(), store, Arc::clone(&mirror), None));
     let path = home.path().join("sql.sqlite");
     let filler = Filler::start(path.clone(), Arc::clone(&source)).unwrap();
     let wait = |position| {

@@ -24,6 +24,7 @@ struct Node {
     home: tempfile::TempDir,
     process: Child,
     address: String,
+    sql: String,
 }
 
 impl Node {
@@ -41,7 +42,7 @@ impl Node {
         fs::set_permissions(path("n.key"), fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
             "data = {:?}\nsync = \"30m\"\nwindows = [\"00:00-24:00\"]\nlogs = \"json\"\n\
-             [api]\nlisten = [\"127.0.0.1:0\"]\n\
+             [api]\nlisten = [\"127.0.0.1:0\"]\n[sql]\nlisten = [\"127.0.0.1:0\"]\n\
              [[portal]]\nname = \"A\"\npin = \"{}\"\naddresses = [\"127.0.0.1:9\"]\n\
              [[tenant]]\nvat = \"{OURS}\"\ncert = {:?}\nkey = {:?}\nspool = {:?}\n",
             path("data"),
@@ -58,17 +59,21 @@ impl Node {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
+        let mut address = String::new();
+        let sql = loop {
             let line = lines.next().expect("it says where it answers").unwrap();
             // Every line is an object: `logs = "json"`.
             let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
             let message = line["message"].as_str().unwrap_or_default();
-            if let Some(address) = message.strip_prefix("the API answers at ") {
-                break address.to_owned();
+            if let Some(at) = message.strip_prefix("the API answers at ") {
+                address = at.to_owned();
+            }
+            if let Some(at) = message.strip_prefix("SQL answers at ") {
+                break at.to_owned();
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        Self { home, process, address }
+        Self { home, process, address, sql }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -172,6 +177,27 @@ fn the_pages_for_erps_work_as_they_stand_with_both_portals_away() {
     let told = script("python3", &code("python.md", "python"), &work, &environment);
     assert!(told.contains(&format!("OK {}", taken["id"].as_str().unwrap())), "{told}");
 
+    // The same over SQL, encrypted, a moment later.
+    let psql = |query: &str| {
+        let (host, port) = node.sql.rsplit_once(':').unwrap();
+        let place = format!("host={host} port={port} user=anna dbname=staffetta sslmode=require");
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", &place, "-c", query]).env("PGPASSWORD", &password);
+        let output = command.output().expect("apt-get install postgresql-client");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let query = "SELECT id, state, notes, paid_at::date FROM invoices WHERE direction = 'sent'";
+    let wanted = format!("{}|queued|bonifico|2026-11-30\n", taken["id"].as_str().unwrap());
+    for _ in 0..600 {
+        if psql(query) == wanted {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(psql(query), wanted);
+    let fresh = "SELECT vat, as_of, connected, pending, behind FROM sync_status";
+    assert_eq!(psql(fresh), format!("{OURS}||f|2|0\n"));
+
     // Whoever is removed is refused at the next request.
     node.done(&["token", "remove", "erp"]);
     let gone = "curl -s -o /dev/null -w '%{http_code}' -H \"Authorization: Bearer $TOKEN\" $STAFFETTA/api/v1/sync";
@@ -198,6 +224,10 @@ fn exports_doctor_and_help_work_from_the_command_line() {
     let db = Connection::open(&sqlite).unwrap();
     let lines: i64 = db.query_row("SELECT count(*) FROM invoice_lines", [], |r| r.get(0)).unwrap();
     assert!(lines > 0);
+    let fresh = "SELECT vat, as_of, documents FROM sync_status";
+    let fresh: (String, Option<String>, i64) =
+        db.query_row(fresh, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).unwrap();
+    assert_eq!(fresh, (OURS.to_owned(), None, 1));
     for format in ["csv", "parquet"] {
         let out = node.path(format).display().to_string();
         node.done(&["export", "--format", format, "--out", &out]);

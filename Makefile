@@ -1,9 +1,9 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
+.PHONY: test tools check-windows screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
 
-test: lint check-pure tools
+test: lint check-pure check-windows tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
 	@$(MAKE) --no-print-directory planted FROM_ZERO=
 	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
@@ -93,6 +93,7 @@ compare:
 # What the pages under docs/erp are run with, the drivers that SQL is read by, and the browser that
 # the portal is seen with: something that is there when it is installed, and its package in Debian.
 TOOLS = curl=curl openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
+  mcs=mono-mcs mono=mono-runtime /usr/lib/mono/4.5/System.Data.dll=libmono-system-data4.0-cil \
   /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
   /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2
@@ -119,6 +120,13 @@ check-api: build
 	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
 	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
 	EXAMPLES=$(or $(EXAMPLES),100) node/tests/schemathesis.sh $$dir/debug
+
+# The code that only Windows has, in a crate that needs no C compiler for it, as the whole node does.
+WINDOWS = x86_64-pc-windows-gnu
+check-windows:
+	@[ -d "$$(rustc --print target-libdir --target $(WINDOWS))" ] || rustup target add $(WINDOWS) \
+	|| { echo "Rust's library for $(WINDOWS) is missing: install rustup (https://rustup.rs) and run: rustup target add $(WINDOWS)"; exit 1; }
+	$(CARGO) check -q --locked -p windows-node --target $(WINDOWS)
 
 lint:
 	$(CARGO) fmt --all --check

@@ -35,6 +35,13 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// The same under the service manager of Windows, which starts it.
+    #[cfg(windows)]
+    Service {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
     /// Shows what the running service holds and whom it talks to.
     Status {
         /// The configuration file.
@@ -100,7 +107,9 @@ enum ConfigCommand {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Run { config } => run(&config),
+        Command::Run { config } => ExitCode::from(run(&config, service::stopped())),
+        #[cfg(windows)]
+        Command::Service { config } => serve(config),
         Command::Status { config, json } => ask(&config, Ask::Status, json),
         Command::Sync { config } => ask(&config, Ask::Sync, false),
         Command::List { config, json } => list(&config, json),
@@ -133,7 +142,11 @@ fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(path: &Path) -> ExitCode {
+fn run(path: &Path, stop: impl Future<Output = ()>) -> u8 {
+    let fail = |code, error: &dyn std::fmt::Display| {
+        eprintln!("staffetta-node: {error}");
+        code
+    };
     let config = match config::load::<NodeConfig>(path) {
         Ok(config) => config,
         Err(error) => return fail(3, &error),
@@ -144,9 +157,28 @@ fn run(path: &Path) -> ExitCode {
             Ok(runtime) => runtime,
             Err(error) => return fail(4, &error),
         };
-    match runtime.block_on(service::run(&config)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(service::run_until(&config, stop)) {
+        Ok(()) => 0,
         Err(error) => fail(error.exit_code(), &error),
+    }
+}
+
+/// As the service manager of Windows starts it.
+#[cfg(windows)]
+fn serve(path: PathBuf) -> ExitCode {
+    let work = move |told: std::sync::mpsc::Receiver<()>| {
+        let (tell, stop) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let _ = told.recv();
+            let _ = tell.send(());
+        });
+        run(&path, async {
+            let _ = stop.await;
+        })
+    };
+    match windows_node::run(Box::new(work)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(3, &error),
     }
 }
 

@@ -12,7 +12,6 @@ use std::{
 use engine::{
     grant::Role,
     id::{PeerId, VatNumber},
-    route::Mode,
     store::{Store, StoreError},
 };
 use serde::{Deserialize, Serialize};
@@ -34,7 +33,7 @@ use crate::{
     schedule,
     spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
-    tables::{self, Source},
+    tables::{self, Asked, Source},
     transport::{Dialer, Endpoint, Identity, IdentityError, PinSet},
     truth::{Truth, TruthOptions},
     webhook::{PAUSES, Told, Webhook, WebhookError},
@@ -86,9 +85,6 @@ pub enum ServiceError {
     /// Nothing to do.
     #[error("the configuration names no {0}: add at least one")]
     Nothing(&'static str),
-    /// Hours without a period.
-    #[error("`windows` needs a period: write sync = \"30m\", or remove the hours")]
-    Windows,
     /// A certificate or key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -133,11 +129,7 @@ impl ServiceError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing(_)
-            | Self::Windows
-            | Self::Identity(_)
-            | Self::Webhook(_)
-            | Self::OtherTenant { .. } => 3,
+            Self::Nothing(_) | Self::Identity(_) | Self::Webhook(_) | Self::OtherTenant { .. } => 3,
             Self::Store(_)
             | Self::Mirror(_)
             | Self::Start(_)
@@ -157,14 +149,22 @@ pub fn io_error<'a>(what: impl ToString + 'a) -> impl FnOnce(std::io::Error) -> 
 /// # Errors
 /// [`ServiceError`] when it cannot start.
 pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
+    run_until(config, stopped()).await
+}
+
+/// Runs until `stop` says so.
+///
+/// # Errors
+/// [`ServiceError`] when it cannot start.
+pub async fn run_until(
+    config: &NodeConfig,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServiceError> {
     if config.tenants.is_empty() {
         return Err(ServiceError::Nothing("[[tenant]]"));
     }
     if config.portals.is_empty() {
         return Err(ServiceError::Nothing("[[portal]]"));
-    }
-    if !config.windows.is_empty() && config.sync.period().is_none() {
-        return Err(ServiceError::Windows);
     }
     private::folder(&config.data).map_err(io_error(config.data.display()))?;
     let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
@@ -186,9 +186,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
             let (remembered, spool) = (one.remembered.clone(), one.spool.clone());
             tasks.spawn(freshness::run(Arc::clone(space), remembered, spool));
         }
-        if let Some(period) = config.sync.period() {
-            tasks.spawn(schedule::run(one.host.clone(), period, config.windows.clone()));
-        }
+        tasks.spawn(schedule::run(one.host.clone(), config.sync, config.windows.clone()));
     }
     let _doors = match (&config.api, served.first()) {
         (Some(api), Some(first)) => {
@@ -201,15 +199,11 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
         (Some(sql), Some(first)) => {
             let runtime = tokio::runtime::Handle::current();
             let source = |one: &Served| {
-                let (store, host) = (Arc::clone(&one.store), one.host.clone());
-                let runtime = runtime.clone();
-                Arc::new(Source::new(
-                    one.vat,
-                    store,
-                    Arc::clone(&mirror),
-                    Some(host),
-                    Some(runtime),
-                ))
+                let (store, mirror) = (Arc::clone(&one.store), Arc::clone(&mirror));
+                let asked = spaces
+                    .get(&one.vat)
+                    .map(|space| Asked { space: Arc::clone(space), runtime: runtime.clone() });
+                Arc::new(Source::new(one.vat, store, mirror, asked))
             };
             let sources = served.iter().map(source).collect();
             Some(tables::door::open(sql, &config.data, sources, &first.identity)?)
@@ -232,7 +226,7 @@ pub async fn run(config: &NodeConfig) -> Result<(), ServiceError> {
     tracing::info!(tenants = served.len(), "node is at work");
     tokio::select! {
         () = answer(config, &served, &spaces, &hooks, questions) => {}
-        () = stopped() => tracing::info!("node stops"),
+        () = stop => tracing::info!("node stops"),
     }
     Ok(())
 }
@@ -277,9 +271,7 @@ fn serve(
             .iter()
             .map(|p| PortalAddress { peer: p.pin, addresses: p.addresses.clone() })
             .collect(),
-        mode: if config.sync.period().is_some() { Mode::Periodic } else { Mode::Live },
-        // `schedule` wakes it: it knows of hours.
-        period: None,
+        mode: schedule::first_mode(config.sync, &config.windows),
         pins: pins.clone(),
         dialer: Some(Dialer::new(identity.clone(), pins, lines)),
         store: Arc::clone(&store),

@@ -86,12 +86,16 @@ async fn start(place: Place<'_>) -> Server {
         store: store.clone(),
     })
     .unwrap();
+    let mut quic = None;
     if let Some(address) = listen {
         // The socket of one that was stopped goes with its last connection.
-        until("the address is free", async || Endpoint::bind(address).is_ok()).await;
+        until("the address is free", async || {
+            quic = Endpoint::bind(address).ok();
+            quic.is_some()
+        })
+        .await;
     }
-    let accepting = listen.map(|address| {
-        let quic = Endpoint::bind(address).unwrap();
+    let accepting = listen.zip(quic).map(|(address, quic)| {
         let tcp = tcp::listen(address).unwrap();
         let mut listener =
             Listener::start(identity, &pins, vec![quic], vec![tcp], Limits::default()).unwrap();

@@ -11,7 +11,10 @@ use fatturapa::{
     view::{Letter, letter},
 };
 
-use crate::onboarding::TEXT;
+use crate::{
+    onboarding::TEXT,
+    pades::{self, NotOurs},
+};
 
 /// The intermediary, as the contract names it.
 #[derive(Clone, Copy, Debug)]
@@ -123,8 +126,12 @@ pub struct Signatory {
 /// Why a file is not the signed contract; Italian and English.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotSigned {
-    /// It is not a CAdES file.
+    /// It is neither a CAdES file nor a PDF.
     NotCades,
+    /// It is the PDF, without a signature.
+    Unsigned,
+    /// It is this PDF, with more changed than a signature changes.
+    Changed,
     /// It is signed, and another document.
     OtherDocument,
     /// The signature does not hold.
@@ -137,8 +144,24 @@ impl NotSigned {
     pub fn words(&self) -> (String, String) {
         match self {
             Self::NotCades => (
-                "Il file non è un .p7m (firma CAdES): firmate il PDF del contratto e caricate il .p7m.".into(),
-                "The file is not a .p7m (CAdES): sign the contract's PDF and upload the .p7m.".into(),
+                "Il file non è un .p7m (firma CAdES) né un PDF firmato (PAdES): firmate il PDF del contratto e caricate \
+                 quello che ne esce."
+                    .into(),
+                "The file is neither a .p7m (CAdES) nor a signed PDF (PAdES): sign the contract's PDF and upload what \
+                 comes out."
+                    .into(),
+            ),
+            Self::Unsigned => (
+                "Il PDF non è firmato: firmatelo e caricate quello firmato.".into(),
+                "The PDF is not signed: sign it and upload the signed one.".into(),
+            ),
+            Self::Changed => (
+                "Nel PDF è cambiato più di quello che cambia una firma, o la firma non lo copre tutto: scaricatelo di \
+                 nuovo e firmatelo, oppure caricate un .p7m."
+                    .into(),
+                "More was changed in the PDF than a signature changes, or the signature does not cover it all: \
+                 download it again and sign it, or upload a .p7m."
+                    .into(),
             ),
             Self::OtherDocument => (
                 "Il documento firmato non è questo contratto: scaricate il PDF da questa pagina e firmate quello, \
@@ -153,7 +176,8 @@ impl NotSigned {
     }
 }
 
-/// Who signed `pdf` in `file`, a `.p7m`. Every signature in it must hold.
+/// Who signed `pdf` in `file`, a `.p7m` or the same PDF with signatures in it. Every signature must
+/// hold.
 ///
 /// # Errors
 /// [`NotSigned`]
@@ -163,12 +187,25 @@ pub fn signed_by(
     trust: Trust<'_>,
     now_seconds: i64,
 ) -> Result<Signatory, NotSigned> {
-    let opened = envelope::open(file).map_err(|_| NotSigned::NotCades)?;
-    let cms = opened.cms.as_deref().ok_or(NotSigned::NotCades)?;
-    if opened.content.as_ref() != pdf {
-        return Err(NotSigned::OtherDocument);
+    let mut signatures = Vec::new();
+    if file.starts_with(b"%PDF") {
+        for signed in pades::signatures(file, pdf)? {
+            let mut found = cades(&signed.cms, &signed.content, trust, now_seconds);
+            for signature in &mut found {
+                // A PDF states the moment beside the signature, and forbids it inside (ETSI EN
+                // 319 142-1): it is no fault there.
+                signature.faults.retain(|fault| fault.code != "00103");
+            }
+            signatures.extend(found);
+        }
+    } else {
+        let opened = envelope::open(file).map_err(|_| NotSigned::NotCades)?;
+        let cms = opened.cms.as_deref().ok_or(NotSigned::NotCades)?;
+        if opened.content.as_ref() != pdf {
+            return Err(NotSigned::OtherDocument);
+        }
+        signatures = cades(cms, &opened.content, trust, now_seconds);
     }
-    let signatures = cades(cms, &opened.content, trust, now_seconds);
     for signature in &signatures {
         if let Some(fault) = signature.faults.first() {
             return Err(NotSigned::Broken(fault.detail.clone()));
@@ -179,6 +216,16 @@ pub fn signed_by(
     }
     let first = signatures.into_iter().next().ok_or(NotSigned::NotCades)?;
     Ok(Signatory { name: first.signer, authority: first.authority })
+}
+
+impl From<NotOurs> for NotSigned {
+    fn from(why: NotOurs) -> Self {
+        match why {
+            NotOurs::Other => Self::OtherDocument,
+            NotOurs::Unsigned => Self::Unsigned,
+            NotOurs::Changed | NotOurs::Coverage => Self::Changed,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -267,9 +314,35 @@ mod tests {
         let other = signed_by(&signed, &drawn("b@pec.it"), Trust::Unjudged, now());
         assert_eq!(other, Err(NotSigned::OtherDocument));
         let unsigned = signed_by(&drawn("a@pec.it"), &drawn("a@pec.it"), Trust::Unjudged, now());
-        assert_eq!(unsigned, Err(NotSigned::NotCades));
+        assert_eq!(unsigned, Err(NotSigned::Unsigned));
+        let nothing = signed_by(b"<html>", &drawn("a@pec.it"), Trust::Unjudged, now());
+        assert_eq!(nothing, Err(NotSigned::NotCades));
         let nobody = signed_by(&signed, &drawn("a@pec.it"), Trust::List(&[]), now());
         assert!(matches!(nobody, Err(NotSigned::Broken(_))), "an authority nobody trusts");
+    }
+
+    /// A PDF that pyHanko signed in itself: its signer, and the pages it was made of.
+    #[test]
+    fn the_signer_of_a_pdf_signed_in_itself_is_told() {
+        let pdf = include_bytes!("../tests/samples/contratto.pdf").as_slice();
+        let signed = include_bytes!("../tests/samples/contratto-firmato.pdf").as_slice();
+        let signatory = signed_by(signed, pdf, Trust::Unjudged, now()).unwrap();
+        assert_eq!(signatory.name, "Maria Rossi");
+        let nobody = signed_by(signed, pdf, Trust::List(&[]), now());
+        assert!(matches!(nobody, Err(NotSigned::Broken(_))), "an authority nobody trusts");
+        assert_eq!(
+            signed_by(signed, &drawn("a@pec.it"), Trust::Unjudged, now()),
+            Err(NotSigned::OtherDocument)
+        );
+        // One letter of what is signed behind the original, and of the signature itself.
+        let reason = signed.windows(7).rposition(|word| word == b"Accetto").unwrap();
+        let digest = signed.windows(9).rposition(|word| word == b"/Contents").unwrap() + 600;
+        for at in [reason, digest] {
+            let mut altered = signed.to_vec();
+            altered[at] = if altered[at] == b'0' { b'1' } else { b'0' };
+            let found = signed_by(&altered, pdf, Trust::Unjudged, now());
+            assert!(matches!(found, Err(NotSigned::Broken(_))), "{found:?}");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::{
     door::{
         api::Compared, pass::Caller, password::Passwords, sessions::Sessions, throttle::Throttle,
     },
+    firsts::Firsts,
+    lag::Lags,
     office::{Office, now_ms},
     post::Post,
     spaces::Customers,
@@ -40,6 +42,10 @@ pub struct Portal {
     pub spaces: Arc<Customers>,
     /// Passwords that programs gave a moment ago.
     pub compared: Compared,
+    /// Who has sent an invoice.
+    pub firsts: Firsts,
+    /// How far peers were behind.
+    pub lags: Lags,
     /// Letters.
     pub post: Post,
     /// Who came in.
@@ -91,6 +97,8 @@ impl Portal {
                 Arc::clone(&mirror),
                 portals.iter().skip(1).cloned().collect(),
             )),
+            firsts: Firsts::new(Arc::clone(&mirror)),
+            lags: Lags::default(),
             compared: Compared::default(),
             post: Post::new(&door)?,
             sessions: Sessions::new()?,

@@ -36,7 +36,7 @@ use crate::{
     books::BookError,
     config::PortalConfig,
     door::{self, sessions},
-    enactor,
+    enactor, lag,
     office::now_ms,
     pages,
     portal::Portal,
@@ -207,6 +207,7 @@ async fn at_the_door(door: Option<Door>) {
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(enactor::run(Arc::clone(&portal)));
+    tasks.spawn(lag::run(Arc::clone(&portal)));
     for socket in sockets {
         let socket = socket.try_clone().and_then(TcpListener::from_std);
         match socket {

@@ -112,6 +112,8 @@ pub static ROUTES: &[Route] = &[
     get("/invia", by!(Caller Operator, pages::invoices::compose)),
     upload("/invia", by!(Caller Operator, pages::invoices::submit)),
     get("/ufficio", by!(Officer, pages::office::customers)),
+    get("/ufficio/rete", by!(Officer, pages::network::show)),
+    post("/ufficio/ammetti", by!(Officer, pages::office::admit)),
     post("/ufficio/clienti", by!(Officer, pages::office::invite)),
     get("/ufficio/clienti/{vat}", by!(Officer, pages::customer::show)),
     post("/ufficio/clienti/{vat}/decidi", by!(Officer, pages::customer::decide)),

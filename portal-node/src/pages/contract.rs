@@ -413,8 +413,8 @@ fn signing(who: &Caller, papers: &Papers) -> Markup {
                             h3 { (lang.t("Con la firma digitale", "With a digital signature")) }
                             form.stack method="post" action="/contratto/firma" enctype="multipart/form-data" {
                                 (token(who.token()))
-                                label for="file" { (lang.t("Il PDF firmato (.p7m, CAdES)", "The signed PDF (.p7m, CAdES)")) }
-                                input id="file" name="file" type="file" accept=".p7m" required;
+                                label for="file" { (lang.t("Il PDF firmato (.p7m o .pdf)", "The signed PDF (.p7m or .pdf)")) }
+                                input id="file" name="file" type="file" accept=".p7m,.pdf" required;
                                 button { (lang.t("Carica", "Upload")) }
                             }
                         }

@@ -43,7 +43,10 @@ const CUSTOMER: [Entry; 6] = [
     (Here::Profile, "/dati", "Dati", "Company data"),
     (Here::Contract, "/contratto", "Contratto", "Contract"),
 ];
-const OFFICE_ENTRIES: [Entry; 1] = [(Here::Customers, "/ufficio", "Clienti", "Customers")];
+const OFFICE_ENTRIES: [Entry; 2] = [
+    (Here::Customers, "/ufficio", "Clienti", "Customers"),
+    (Here::Network, "/ufficio/rete", "Rete", "Network"),
+];
 
 /// A page for somebody who is logged in.
 #[must_use]

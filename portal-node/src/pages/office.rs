@@ -15,18 +15,58 @@ use super::{
     customer::stands,
     home::tone,
     layout::{notice, page, token},
-    redirect, words,
+    redirect, refused, words,
 };
 use crate::{
     books::BookError,
-    door::{asked::Asked, pass::Officer},
+    door::{
+        asked::Asked,
+        pass::{Officer, Refused},
+    },
+    office::now_ms,
     onboarding::Stage,
     portal::{Portal, step},
 };
 
 /// `GET /ufficio`
 pub async fn customers(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response {
-    shown_list(&portal, &who, &asked, StatusCode::OK, None)
+    let done = asked.query("ammessi").parse::<usize>().ok();
+    let lang = who.lang();
+    let text = done.map(|n| format!("{} {n}", lang.t("Clienti ammessi:", "Customers admitted:")));
+    let said = text.as_deref().map(|text| (true, text));
+    shown_list(&portal, &who, &asked, StatusCode::OK, said).await
+}
+
+/// `POST /ufficio/ammetti`: all who have signed and wait, or those of the pilot group among them.
+pub async fn admit(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response {
+    let only_pilots = match asked.field("chi") {
+        "piloti" => true,
+        "tutti" => false,
+        _ => return refused(Refused::NotFound, Some(&asked)),
+    };
+    let rows = match rows(&portal) {
+        Ok(rows) => rows,
+        Err(error) => return broken(who.lang(), &error),
+    };
+    let mut admitted = 0_usize;
+    for row in rows {
+        if row.stage != Stage::Admission || (only_pilots && !row.customer.pilot) {
+            continue;
+        }
+        let done = step(&who, Act::Admitted, "");
+        let edited = portal.books.edit_customer(row.vat, |customer| {
+            // Decided otherwise meanwhile: that stays.
+            if customer.admitted_ms.is_some() || customer.suspended_ms.is_some() {
+                return Ok(vec![]);
+            }
+            Ok(vec![CustomerEdit::Admitted(Some(now_ms())), CustomerEdit::Step(done)])
+        });
+        if let Err(error) = edited.await {
+            return broken(who.lang(), &error);
+        }
+        admitted += 1;
+    }
+    redirect(&format!("/ufficio?ammessi={admitted}"))
 }
 
 /// `POST /ufficio/clienti`: a new customer.
@@ -45,7 +85,8 @@ pub async fn invite(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response
         (Ok(vat), None) => vat,
         (_, wrong) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return shown_list(&portal, &who, &asked, status, wrong.map(|text| (false, text)));
+            let said = wrong.map(|text| (false, text));
+            return shown_list(&portal, &who, &asked, status, said).await;
         }
     };
     let done = step(&who, Act::Invited, name.clone());
@@ -61,26 +102,58 @@ pub async fn invite(portal: Arc<Portal>, who: Officer, asked: Asked) -> Response
     }
 }
 
-fn shown_list(
-    portal: &Portal,
+struct Row {
+    vat: VatNumber,
+    customer: Arc<CustomerRecord>,
+    stage: Stage,
+}
+
+fn rows(portal: &Portal) -> Result<Vec<Row>, BookError> {
+    let mut rows = Vec::new();
+    for (vat, customer) in portal.office.customers()? {
+        let stage = stands(portal, vat, &customer)?.stage;
+        rows.push(Row { vat, customer, stage });
+    }
+    // The pilot group first, then all.
+    rows.sort_by_key(|row| !row.customer.pilot);
+    Ok(rows)
+}
+
+/// The rows with whether each has sent an invoice.
+async fn rows_with_tests(portal: &Arc<Portal>) -> Result<Vec<(Row, bool)>, String> {
+    let portal = Arc::clone(portal);
+    let read = tokio::task::spawn_blocking(move || {
+        let rows = rows(&portal).map_err(|error| error.to_string())?;
+        let with = |row: Row| portal.firsts.has_sent(row.vat).map(|has_sent| (row, has_sent));
+        rows.into_iter().map(with).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    });
+    read.await.map_err(|error| error.to_string())?
+}
+
+async fn shown_list(
+    portal: &Arc<Portal>,
     who: &Officer,
     asked: &Asked,
     status: StatusCode,
     said: Option<(bool, &str)>,
 ) -> Response {
     let lang = who.lang();
-    let rows = portal.office.customers().map_err(BookError::from).and_then(|all| {
-        let row = |(vat, customer): (VatNumber, Arc<CustomerRecord>)| {
-            let stage = stands(portal, vat, &customer)?.stage;
-            Ok((vat, customer, stage))
-        };
-        all.into_iter().map(row).collect::<Result<Vec<_>, BookError>>()
-    });
+    let rows = rows_with_tests(portal).await;
     let rows = match rows {
         Ok(rows) => rows,
         Err(error) => return broken(lang, &error),
     };
-    let count = |stage| rows.iter().filter(|(_, _, here)| *here == stage).count();
+    let count = |stage| rows.iter().filter(|(row, _)| row.stage == stage).count();
+    let waiting = |pilot: bool| {
+        let waits = rows.iter().filter(|(row, _)| row.stage == Stage::Admission);
+        waits.filter(|(row, _)| !pilot || row.customer.pilot).count()
+    };
+    let (pilots, tested) = rows
+        .iter()
+        .filter(|(row, _)| row.customer.pilot)
+        .fold((0_usize, 0_usize), |(all, tested), (_, has_sent)| {
+            (all + 1, tested + usize::from(*has_sent))
+        });
     let body = html! {
         @if let Some((is_good, text)) = said { (notice(is_good, text)) }
         ul.counts {
@@ -97,17 +170,33 @@ fn shown_list(
                         th scope="col" { "P.IVA" }
                         th scope="col" { (lang.t("Nome", "Name")) }
                         th scope="col" { (lang.t("A che punto è", "Where it is")) }
-                        th scope="col" { (lang.t("Pilota", "Pilot")) }
-                        th scope="col" { (lang.t("Certificati", "Certificates")) }
+                        th scope="col" { (lang.t("Gruppo", "Group")) }
+                        th scope="col" { (lang.t("Fattura di prova", "Test invoice")) }
+                        th.num scope="col" { (lang.t("Certificati", "Certificates")) }
                     } }
-                    tbody { @for (vat, customer, stage) in &rows { tr {
-                        td.nowrap { a href={ "/ufficio/clienti/" (vat) } { (vat) } }
-                        td { (customer.name) }
-                        td { span.badge.(tone(*stage)) { (words::stage(lang, *stage)) } }
-                        td { @if customer.pilot { (lang.t("sì", "yes")) } }
-                        td.num { (customer.certificates.iter().filter(|(_, ended)| ended.is_none()).count()) }
+                    tbody { @for (row, has_sent) in &rows { tr {
+                        td.nowrap { a href={ "/ufficio/clienti/" (row.vat) } { (row.vat) } }
+                        td { (row.customer.name) }
+                        td { span.badge.(tone(row.stage)) { (words::stage(lang, row.stage)) } }
+                        td { @if row.customer.pilot { span.badge.wait { (lang.t("Pilota", "Pilot")) } } }
+                        td { @if *has_sent { span.badge.good { (lang.t("inviata", "sent")) } } @else { (lang.t("non ancora", "not yet")) } }
+                        td.num { (row.customer.certificates.iter().filter(|(_, ended)| ended.is_none()).count()) }
                     } } }
                 } }
+            }
+        }
+        section.panel {
+            h2 { (lang.t("Ammettere chi ha firmato: prima il gruppo pilota, poi tutti", "Admit who has signed: the pilot group first, then all")) }
+            p { (lang.t("Piloti che hanno inviato la fattura di prova: ", "Pilots who have sent the test invoice: "))
+                strong { (tested) " " (lang.t("su", "of")) " " (pilots) } "." }
+            form.actions method="post" action="/ufficio/ammetti" {
+                (token(who.token()))
+                button name="chi" value="piloti" disabled[waiting(true) == 0] { (lang.t("Ammetti i piloti", "Admit the pilots")) " (" (waiting(true)) ")" }
+                button.quiet[tested < pilots || pilots == 0] name="chi" value="tutti" disabled[waiting(false) == 0] { (lang.t("Ammetti tutti", "Admit all")) " (" (waiting(false)) ")" }
+            }
+            @if tested < pilots {
+                p.hint { (lang.t("Non tutti i piloti hanno provato: conviene aspettare prima di ammettere gli altri.",
+                    "Not every pilot has tried: better wait before admitting the others.")) }
             }
         }
         section.panel {

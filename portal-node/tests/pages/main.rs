@@ -6,5 +6,6 @@ mod invoices;
 mod matrix;
 mod onboarding;
 mod people;
+mod pilots;
 mod replication;
 mod town;

@@ -89,7 +89,8 @@ async fn a_customer_is_enabled_by_papers_begun_on_a_and_finished_on_b() {
     let page = maria.upload("/contratto/firma", "contratto.pdf", &pdf.bytes).await;
     assert_eq!(page.status, 422);
     assert!(
-        page.text().contains("non è un .p7m") && page.text().contains("file firmato rifiutato")
+        page.text().contains("Il PDF non è firmato")
+            && page.text().contains("file firmato rifiutato")
     );
 
     let page = maria.post("/contratto/codice", &[]).await;

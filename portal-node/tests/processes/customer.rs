@@ -142,13 +142,22 @@ fn a_customer_comes_from_the_invitation_to_the_first_invoice_though_a_portal_is_
     // Admitted on B.
     log_in_at(&mut ada, &url_b, "ada");
     ada.open(&format!("{url_b}{home}"));
-    ada.click("button[value=ammetti]");
+    ada.click("button[value=pilota]");
     ada.open(&format!("{url_b}/ufficio"));
+    ada.click("button[value=piloti]");
     ada.picture("08-ufficio.png");
     maria.open(&format!("{url_b}/"));
     maria
         .until("she is told", "document.querySelector('.lead .badge').textContent === 'Abilitato'");
     maria.picture("09-abilitato.png");
+
+    // Her server replicates with B, and what the network is like is seen.
+    let mut node = town.node("node", &issued, &portals);
+    node.start();
+    until("the server holds what B holds", || {
+        let tenant = node.tenant();
+        tenant["portals"][1]["connected"] == true && tenant["portals"][1]["pending_down"] == 0
+    });
 
     // An invoice comes while she looks at the empty list: seen without a reload.
     maria.open(&format!("{url_b}/fatture/ricevute"));
@@ -165,6 +174,15 @@ fn a_customer_comes_from_the_invitation_to_the_first_invoice_though_a_portal_is_
     maria.click("tbody a");
     maria.until("the invoice itself is shown", "document.querySelector('iframe.paper') !== null");
     maria.picture("11-fattura.png");
+    until("it is on the customer's own server", || {
+        node.names("in").contains(&"IT12345678903_00001.xml".to_owned())
+    });
+    until("the dead portal is seen to be away, and the server to be even", || {
+        ada.open(&format!("{url_b}/ufficio/rete"));
+        ada.look("document.querySelector('tr .badge.bad') !== null") == true
+            && ada.look("document.querySelector('tr .badge.good') !== null") == true
+    });
+    ada.picture("12-rete.png");
 
     // A comes back and has it all.
     portals.a.start();

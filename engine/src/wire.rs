@@ -3,7 +3,10 @@
 //! [`Frame::decode`] and [`Run::open`] are the only ways from a stranger's bytes to our
 //! types; what they return is within every limit. Nothing here knows who sent it.
 
+use std::sync::Mutex;
+
 use serde::{Deserialize, Serialize};
+use zstd::bulk::Compressor;
 
 use crate::{
     bundle::{Body, ChainHash, Origin, PublicKey, Signature},
@@ -249,6 +252,14 @@ impl Frame {
     }
 }
 
+/// What compresses runs: to make it costs more than to use it for one bundle.
+static COMPRESSOR: Mutex<Option<Compressor<'static>>> = Mutex::new(None);
+
+/// Level 1: an ADSL line is slower than any level, a LAN is not.
+fn compressor() -> Compressor<'static> {
+    Compressor::new(1).expect("zstd has a level 1")
+}
+
 impl Run {
     /// Compresses the bodies and inline blobs of consecutive bundles.
     #[must_use]
@@ -256,10 +267,14 @@ impl Run {
         bodies: impl Iterator<Item = &'a [u8]>,
         inline: impl Iterator<Item = &'a [u8]>,
     ) -> Vec<u8> {
-        let mut raw = Vec::with_capacity(limits::RUN_RAW_BYTES_TARGET);
+        let mut raw = Vec::new();
         bodies.chain(inline).for_each(|part| raw.extend_from_slice(part));
-        // Level 1: an ADSL line is slower than any level, a LAN is not.
-        zstd::bulk::compress(&raw, 1).expect("compressing into memory does not fail")
+        let packed = match COMPRESSOR.try_lock().as_deref_mut() {
+            Ok(zstd) => zstd.get_or_insert_with(compressor).compress(&raw),
+            // Another session packs just now; no one needs to wait for it.
+            Err(_) => compressor().compress(&raw),
+        };
+        packed.expect("compressing into memory does not fail")
     }
 
     /// Number of the last bundle.

@@ -121,9 +121,8 @@ impl Server {
                 let mut fresh = self.working()?.host.fresh();
                 let tenant = self.place.tenant;
                 let mirror = self.working()?.mirror.clone();
-                let shown = mirror.map(|mirror| {
-                    spawn_blocking(move || watch_mirror(&mirror, tenant, bundles, count))
-                });
+                let shown =
+                    mirror.map(|mirror| tokio::spawn(watch_mirror(mirror, tenant, bundles, count)));
                 let traced = async {
                     let mut times = Vec::new();
                     while (times.len() as u64) < count {
@@ -144,8 +143,7 @@ impl Server {
             Order::Mirrored { bundles } => {
                 let mirror = self.working()?.mirror.clone().ok_or("there is no mirror")?;
                 let tenant = self.place.tenant;
-                let watch = move || watch_mirror(&mirror, tenant, bundles - 1, 1);
-                spawn_blocking(watch).await??;
+                watch_mirror(mirror, tenant, bundles - 1, 1).await?;
                 Ok(Answer::Done(now_ns()))
             }
             Order::Read => Ok(Answer::State(Box::new(self.state().await?))),
@@ -366,23 +364,24 @@ fn accept(
 }
 
 /// When the mirror showed each of the next `count` bundles after `bundles`.
-fn watch_mirror(
-    mirror: &Mirror,
+async fn watch_mirror(
+    mirror: Arc<Mirror>,
     tenant: VatNumber,
     bundles: u64,
     count: u64,
 ) -> Result<Vec<u64>, AnyError> {
-    let until = std::time::Instant::now() + PATIENCE;
+    let mut moved = mirror.moved();
     let mut times = Vec::new();
-    while (times.len() as u64) < count {
-        if std::time::Instant::now() > until {
-            return Err("the mirror did not follow".into());
-        }
+    loop {
         let new = mirror.position(tenant)?.saturating_sub(bundles).min(count);
         times.resize(times.len().max(new as usize), now_ns());
-        std::thread::sleep(Duration::from_micros(200));
+        if times.len() as u64 == count {
+            return Ok(times);
+        }
+        let _ = tokio::time::timeout(PATIENCE, moved.changed())
+            .await
+            .map_err(|_| "the mirror did not follow")?;
     }
-    Ok(times)
 }
 
 /// When which bundle of our log was known to be held by some portal, until all up to `last` are.

@@ -430,13 +430,14 @@ impl Engine {
         entry.settle(place);
         let due = Due { tenant, rank: self.rank(&log, tenant), log };
         let logs = vec![(log, place.0)];
-        if let Some(ticket) = said {
-            self.effects.push_back(Effect::Appended { ticket, log, seq: place.0 });
-        }
         if let Some(session) = from.filter(|session| self.sessions.contains_key(session)) {
             self.send(session, Frame::Ack { tenant: Tenant(tenant), logs: logs.clone() });
         }
+        // Before `Appended`: whoever learns that it is said finds a position that shows it.
         self.effects.push_back(Effect::Fresh { tenant, position });
+        if let Some(ticket) = said {
+            self.effects.push_back(Effect::Appended { ticket, log, seq: place.0 });
+        }
         let carriers: Vec<_> = self
             .sessions
             .iter_mut()

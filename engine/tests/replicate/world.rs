@@ -79,6 +79,9 @@ pub struct Peer {
     pub ended: Vec<Option<engine::fault::Fault>>,
     pub sent: Vec<Frame>,
     pub rebuilds: u32,
+    /// The last position told as fresh, and the one when it was last told that something is said.
+    shown: u64,
+    said: u64,
     role: Role,
     portals: Vec<PeerId>,
     starts: u8,
@@ -132,6 +135,8 @@ impl World {
             ended: Vec::new(),
             sent: Vec::new(),
             rebuilds: 0,
+            shown: 0,
+            said: 0,
         });
         self.run();
         self.peers.len() - 1
@@ -148,6 +153,7 @@ impl World {
         store.crash();
         *starts += 1;
         *engine = start(*role, key, portals, store, *starts);
+        (self.peers[at].shown, self.peers[at].said) = (0, 0);
         self.run();
     }
 
@@ -310,9 +316,13 @@ impl World {
             }
             Effect::Alarm(alarm) => self.peers[at].alarms.push(alarm),
             Effect::Refused { why, .. } => self.peers[at].refused.push(why),
-            Effect::Appended { .. }
-            | Effect::Fresh { .. }
-            | Effect::Pins { .. }
+            Effect::Fresh { position, .. } => self.peers[at].shown = position,
+            Effect::Appended { .. } => {
+                let peer = &mut self.peers[at];
+                assert!(peer.shown > peer.said, "whoever learns that it is said finds it shown");
+                peer.said = peer.shown;
+            }
+            Effect::Pins { .. }
             | Effect::Heard { .. }
             | Effect::Greeted { .. }
             | Effect::Announced { .. } => {}

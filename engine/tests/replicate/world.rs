@@ -153,7 +153,7 @@ impl World {
         store.crash();
         *starts += 1;
         *engine = start(*role, key, portals, store, *starts);
-        (self.peers[at].shown, self.peers[at].said) = (0, 0);
+        (self.peers[peer].shown, self.peers[peer].said) = (0, 0);
         self.run();
     }
 

@@ -159,11 +159,11 @@ async fn an_erp_that_was_away_misses_nothing_and_is_told_nothing_twice() {
     let office = Office::over(Arc::clone(&store) as _, None).await;
     let second = office.receive("2").await;
     Erp::caught_up(&url).await;
+    let before = erp.messages(0).await.len() + 1;
     erp.answer(204);
     let running = hook(&office, dir.path(), &url);
     let told = running.told();
     let running = tokio::spawn(running.run());
-    let before = erp.messages(0).await.len() + 1;
     assert_eq!(erp.messages(before).await[before - 1].invoices, [first, second]);
 
     // And only once, over another restart and a mirror built anew.

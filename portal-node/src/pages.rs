@@ -2,17 +2,22 @@
 //! a page that works without script, by keyboard and on paper.
 
 pub mod account;
+mod amount;
 pub mod assets;
+pub mod changes;
 pub mod contract;
 pub mod customer;
 mod drawing;
 pub mod entry;
 pub mod home;
+pub mod invoice;
 pub mod invoices;
 mod layout;
 pub mod network;
 pub mod office;
 pub mod profile;
+pub mod sending;
+mod standing;
 mod words;
 
 use axum::{

@@ -7,7 +7,7 @@ use axum::{
 use engine::{document::account::AccountRole, id::OFFICE};
 use maud::{DOCTYPE, Markup, html};
 
-use super::invoices::may_send;
+use super::sending::may_send;
 use crate::{door::pass::Caller, lang::Lang, portal::Portal};
 
 /// Which entry of the navigation is the page's own.

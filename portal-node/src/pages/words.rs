@@ -5,6 +5,7 @@ use engine::{
     id::PeerId,
 };
 use fatturapa::Date;
+use node::api::problem::Problem;
 
 use crate::{lang::Lang, onboarding::Stage};
 
@@ -83,6 +84,16 @@ pub fn moment(at_ms: u64) -> String {
     let of_day = local.rem_euclid(86_400);
     let day = Date::italian(seconds).map(Date::italian_text).unwrap_or_default();
     format!("{day} {:02}:{:02}", of_day / 3600, of_day % 3600 / 60)
+}
+
+/// `24/11/2026` from `2026-11-24`.
+pub fn day(text: &str) -> String {
+    Date::parse(text).map_or_else(|| text.to_owned(), Date::italian_text)
+}
+
+/// What a problem says, for the log.
+pub fn problem(problem: &Problem) -> String {
+    format!("{problem:?}")
 }
 
 /// A pin as people compare it: its first 16 digits in groups.

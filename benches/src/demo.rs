@@ -6,6 +6,7 @@
 
 pub mod acts;
 pub mod audit;
+pub mod door;
 pub mod feed;
 pub mod flow;
 pub mod process;
@@ -39,6 +40,8 @@ pub struct Verdict {
     pub pristine: (usize, usize),
     /// Files that were refused, with the reason.
     pub refused: Vec<String>,
+    /// What is wrong with what a customer sees on the pages.
+    pub pages: Vec<String>,
 }
 
 /// Plays `plan` below `root` and leaves everything running in `town`.
@@ -82,14 +85,16 @@ pub async fn perform(
     let records: Vec<_> = statuses.iter().map(|status| status.as_ref()?.records).collect();
     let audit = Audit::of(town, &ledger, &records)?;
     let refused = refused(town);
-    Ok(Verdict { audit, outcomes, ledger, pristine: (pristine, folder_files), refused })
+    println!("The owner of {} looks at the pages of both portals.", town.companies[0].name);
+    let pages = town.door.faults(town, &ledger).await;
+    Ok(Verdict { audit, outcomes, ledger, pristine: (pristine, folder_files), refused, pages })
 }
 
 impl Verdict {
     /// Whether nothing is missing, altered or in the wrong tenant.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.audit.is_clean() && self.refused.is_empty()
+        self.audit.is_clean() && self.refused.is_empty() && self.pages.is_empty()
     }
 
     /// The tables.
@@ -110,6 +115,9 @@ impl Verdict {
         text += &self.audit.to_text();
         for why in &self.refused {
             let _ = writeln!(text, "  refused: {why}");
+        }
+        for why in &self.pages {
+            let _ = writeln!(text, "  not as it should be: {why}");
         }
         let _ = writeln!(
             text,
@@ -225,6 +233,7 @@ pub fn guide(town: &Town, root: &Path, programs: &Path) -> String {
         .filter_map(|(name, pid)| Some(format!("{name} {}", pid?)))
         .collect();
     let _ = writeln!(text, "\nProcesses, to kill one yourself: {}", pids.join(", "));
+    text += &town.door.guide(town);
     text
 }
 

@@ -3,5 +3,7 @@
 pub mod demo;
 pub mod end;
 pub mod figures;
+pub mod guest;
 pub mod link;
+pub mod welcome;
 pub mod workload;

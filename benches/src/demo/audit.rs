@@ -65,11 +65,11 @@ impl Audit {
             ));
         }
         for (company, records) in town.companies.iter().zip(records) {
-            let Company { name, vat, spool, .. } = company;
+            let Company { name, vat, spool, papers, .. } = company;
             let held = listed("staffetta-node", &company.config)?;
             let place = format!("node {name} ({vat})");
             places.push(Place::compare(place, ledger, Some(*vat), None, &held));
-            places.push(Place::counted(ledger, *vat, records.unwrap_or(0)));
+            places.push(Place::counted(ledger, *vat, records.unwrap_or(0), *papers));
             for (folder, way) in [("taken", Way::Sent), ("in", Way::Received)] {
                 let held = BTreeMap::from([(*vat, files(&spool.join(folder))?)]);
                 let place = format!("  files in its {folder}/");
@@ -162,9 +162,10 @@ impl Place {
         place
     }
 
-    /// The mirror tells how many records it has and no hashes: only their number is compared.
-    fn counted(ledger: &Ledger, vat: VatNumber, records: u64) -> Self {
-        let due = ledger.values().filter(|fed| fed.vat == vat).count();
+    /// The mirror tells how many records it has and no hashes: only their number is compared, that
+    /// of the `papers` included.
+    fn counted(ledger: &Ledger, vat: VatNumber, records: u64, papers: usize) -> Self {
+        let due = ledger.values().filter(|fed| fed.vat == vat).count() + papers;
         let records = usize::try_from(records).unwrap_or(usize::MAX);
         let mut place = Self {
             name: "  records in its mirror".to_owned(),

@@ -1,5 +1,5 @@
-//! The whole installation, on loopback and in one folder: two portals with two lines each, a
-//! node with two uplinks for each of three companies, and the links between them.
+//! The whole installation, on loopback and in one folder: two portals with two lines each and
+//! pages, a node with two uplinks for each of three companies, and the links between them.
 //!
 //! Every path between two machines runs through a link of ours, so that it can be cut. Ports
 //! are chosen once, below those the system gives to outgoing connections: a portal that was
@@ -12,16 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use certgen::{Authority, Existing, Issued, Moment, Options, PortalName};
+use certgen::{Authority, Existing, Host, Issued, Moment, Options, Password, PortalName, Strength};
 use engine::id::VatNumber;
-use node::{control, status::TenantStatus};
+use node::{control, private, status::TenantStatus};
 
-use super::process::{self, Service};
-use crate::link::{Link, LinkHandle, LinkSpec, Switch};
+use super::{
+    door::Door,
+    process::{self, Service},
+};
+use crate::{
+    link::{Link, LinkHandle, LinkSpec, Switch},
+    welcome::INTERMEDIARY,
+};
 
 /// The companies, invented; the numbers have valid check digits.
 pub const COMPANIES: [(&str, &str); 3] =
     [("Alfa", "03100000235"), ("Beta", "01200000154"), ("Gamma", "09900000580")];
+/// The password of every .p12 file here.
+pub const P12_PASSWORD: &str = "staffetta";
 /// Round trip of every line: a good ADSL.
 pub const RTT_MS: f64 = 40.0;
 /// How long a service may take until it answers.
@@ -40,6 +48,10 @@ pub struct Portal {
     pub data: PathBuf,
     /// The folder that stands for the SdI.
     pub sdi: PathBuf,
+    /// Where its pages are.
+    pub pages: SocketAddr,
+    /// Where its letters lie.
+    pub pec: PathBuf,
     /// How the nodes reach it: one link a line.
     pub lines: Vec<LinkHandle>,
     /// How the other portal reaches it.
@@ -60,6 +72,8 @@ pub struct Company {
     pub data: PathBuf,
     /// The folder it shares with the ERP.
     pub spool: PathBuf,
+    /// Papers in its space beside the invoices.
+    pub papers: usize,
 }
 
 /// All of it.
@@ -68,6 +82,8 @@ pub struct Town {
     pub portals: Vec<Portal>,
     /// The three.
     pub companies: Vec<Company>,
+    /// The pages, and who comes to them.
+    pub door: Door,
 }
 
 impl Town {
@@ -82,7 +98,8 @@ impl Town {
         let mut pins = Vec::new();
         for name in ["a", "b"] {
             let name = PortalName::parse(name).map_err(io::Error::other)?;
-            let issued = authority.issue_portal(name, vec![], Options::default());
+            let hosts = vec![Host::parse("127.0.0.1").map_err(io::Error::other)?];
+            let issued = authority.issue_portal(name, hosts, Options::default());
             pins.push(write(&issued.map_err(io::Error::other)?, &certs)?);
         }
         let mut ports = Ports::new();
@@ -94,20 +111,24 @@ impl Town {
             let other = 1 - this;
             portals[this].configure(&certs, &pins[other], &portals[other])?;
         }
+        let office = VatNumber::parse(INTERMEDIARY).map_err(io::Error::other)?;
+        let issued = authority.issue_node(office, Options::default());
+        write_p12(&issued.map_err(io::Error::other)?, &certs)?;
         let mut companies = Vec::new();
         for (n, (name, vat)) in COMPANIES.into_iter().enumerate() {
             let vat = VatNumber::parse(vat).map_err(io::Error::other)?;
             let issued = authority.issue_node(vat, Options::default());
-            write(&issued.map_err(io::Error::other)?, &certs)?;
+            write_p12(&issued.map_err(io::Error::other)?, &certs)?;
             let company = Company::found(root, name, vat)?;
             company.configure(n, &certs, &pins, &portals)?;
             companies.push(company);
         }
-        Ok(Self { portals, companies })
+        let door = Door::new(authority.cert_pem(), &root.join("authority"), &certs);
+        Ok(Self { portals, companies, door })
     }
 
-    /// Starts the portals, has A admit the companies, starts their nodes, and waits until all
-    /// answer.
+    /// Starts the portals, lets the first company in by the pages of A and has A admit the others,
+    /// starts their nodes, and waits until all answer.
     ///
     /// # Errors
     /// A sentence.
@@ -116,11 +137,15 @@ impl Town {
             portal.service.start()?;
             answers(&portal.data, &mut portal.service).await?;
         }
-        for company in &mut self.companies {
-            let config = self.portals[0].config.display().to_string();
-            let vat = company.vat.to_string();
-            let cert = certs.join(format!("{vat}.cert")).display().to_string();
-            process::run("staffetta-portal", &["admit", "--config", &config, &vat, &cert])?;
+        for (n, company) in self.companies.iter_mut().enumerate() {
+            if n == 0 {
+                company.papers = self.door.welcome(&self.portals[0], company).await?;
+            } else {
+                let config = self.portals[0].config.display().to_string();
+                let vat = company.vat.to_string();
+                let cert = certs.join(format!("{vat}.cert")).display().to_string();
+                process::run("staffetta-portal", &["admit", "--config", &config, &vat, &cert])?;
+            }
             company.service.start()?;
             answers(&company.data, &mut company.service).await?;
         }
@@ -185,12 +210,13 @@ impl Portal {
         };
         let lines = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
         let backbone = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
-        let data = folder.join("data");
+        let (data, pec) = (folder.join("data"), folder.join("pec"));
+        let pages = ports.next()?;
         fs::write(
             &config,
             format!("data = {data:?}\nsdi = {sdi:?}\nlisten = {}\n", toml_list(listen.iter())),
         )?;
-        Ok(Self { name, service, config, data, sdi, lines, backbone })
+        Ok(Self { name, service, config, data, sdi, pages, pec, lines, backbone })
     }
 
     fn configure(&self, certs: &Path, other_pin: &str, other: &Self) -> io::Result<()> {
@@ -201,10 +227,15 @@ impl Portal {
             &self.config,
             format!(
                 "{text}cert = {:?}\nkey = {:?}\n\n[[portal]]\nname = {:?}\npin = {other_pin:?}\n\
-                 addresses = {addresses}\n",
+                 addresses = {addresses}\n\n[door]\nlisten = [\"{pages}\"]\nurl = \"https://{pages}\"\n\
+                 name = \"Intermediario S.r.l.\"\n\
+                 about = \"P.IVA {INTERMEDIARY}, Via Roma 1, 37121 Verona (VR)\"\n\
+                 pec = \"intermediario@pec.example.it\"\nrecipient_code = \"ABC1234\"\nspool = {:?}\n",
                 certs.join(format!("{stem}.cert")),
                 certs.join(format!("{stem}.key")),
                 other.name,
+                self.pec,
+                pages = self.pages,
             ),
         )
     }
@@ -226,7 +257,7 @@ impl Company {
         fs::create_dir_all(spool.join("out"))?;
         let config = folder.join("node.toml");
         let service = Service::new("staffetta-node", &config, &folder.join("log.txt"))?;
-        Ok(Self { name, vat, service, config, data: folder.join("data"), spool })
+        Ok(Self { name, vat, service, config, data: folder.join("data"), spool, papers: 0 })
     }
 
     fn configure(
@@ -298,6 +329,15 @@ fn write(issued: &Issued, certs: &Path) -> io::Result<String> {
     fs::create_dir_all(certs)?;
     issued.write(certs, Existing::Refuse).map_err(io::Error::other)?;
     Ok(issued.peer().to_string())
+}
+
+/// The same with a .p12 beside it, as a person imports it.
+fn write_p12(issued: &Issued, certs: &Path) -> io::Result<()> {
+    write(issued, certs)?;
+    let password = Password::from_file(P12_PASSWORD.as_bytes()).map_err(io::Error::other)?;
+    let packed = issued.p12(&password, Strength::default()).map_err(io::Error::other)?;
+    let path = certs.join(format!("{}.p12", issued.certified.subject.stem()));
+    private::write(&path, packed.expose())
 }
 
 fn toml_list(addresses: impl Iterator<Item = impl ToString>) -> String {

@@ -1,7 +1,8 @@
 //! Frames and runs as bytes (PROTOCOL.md sections 3 and 4).
 //!
 //! [`Frame::decode`] and [`Run::open`] are the only ways from a stranger's bytes to our
-//! types; what they return is within every limit. Nothing here knows who sent it.
+//! types; what they return is within every limit. Nothing here knows who sent it. What other
+//! versions may say differently is section 7.
 
 use std::sync::Mutex;
 
@@ -214,13 +215,16 @@ impl Frame {
     /// Decodes a frame.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`] or [`Fault::Malformed`].
+    /// [`Fault::TooLarge`] or [`Fault::Malformed`]; [`Fault::Version`] for a `Hello` that is not
+    /// understood and says itself why.
     pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.len() > limits::FRAME_BYTES_MAX {
             return Err(Fault::TooLarge);
         }
         match postcard::take_from_bytes::<Self>(bytes) {
-            Ok((frame, [])) => frame.check().map(|()| frame),
+            // What a later version adds to its greeting stands behind what is known here.
+            Ok((frame @ Self::Hello(_), _) | (frame, [])) => frame.check().map(|()| frame),
+            _ if greets_in_another_version(bytes) => Err(Fault::Version),
             _ => Err(Fault::Malformed),
         }
     }
@@ -250,6 +254,20 @@ impl Frame {
         };
         if fits { Ok(()) } else { Err(Fault::TooLarge) }
     }
+}
+
+/// Whether a peer that speaks these versions, lowest and highest, can be spoken with.
+#[must_use]
+pub const fn in_common(versions: (u16, u16)) -> bool {
+    versions.0 <= VERSIONS.1 && versions.1 >= VERSIONS.0
+}
+
+/// Whether these bytes begin as a `Hello` of versions none of which is spoken here. This much of
+/// a `Hello` is the same in every version, so that the older side can be told to update.
+fn greets_in_another_version(bytes: &[u8]) -> bool {
+    const HELLO: u32 = 0;
+    postcard::take_from_bytes::<(u32, (u16, u16))>(bytes)
+        .is_ok_and(|((kind, versions), _)| kind == HELLO && !in_common(versions))
 }
 
 /// What compresses runs: to make it costs more than to use it for one bundle.
@@ -396,6 +414,29 @@ mod tests {
                 assert!(Frame::decode(&bytes[..len]).is_err());
             }
         }
+    }
+
+    fn hello(versions: (u16, u16)) -> Hello {
+        Hello {
+            versions,
+            agent: "node 9".to_owned(),
+            primary: true,
+            spaces: Vec::new(),
+            root: Digest::default(),
+        }
+    }
+
+    #[test]
+    fn a_greeting_of_a_later_version_is_read_or_refused_by_its_version() {
+        let later = Frame::Hello(hello((1, 9)));
+        let longer = [&later.encode()[..], b"what version 9 adds"].concat();
+        assert_eq!(Frame::decode(&longer), Ok(later));
+        let strange = postcard::to_stdvec(&(0_u32, (2_u16, 9_u16), "nothing else is alike"));
+        assert_eq!(Frame::decode(&strange.unwrap()), Err(Fault::Version));
+        let known = postcard::to_stdvec(&(0_u32, (1_u16, 9_u16), 9_u8)).unwrap();
+        assert_eq!(Frame::decode(&known), Err(Fault::Malformed));
+        let longer = [&Frame::Ping(1).encode()[..], b"more"].concat();
+        assert_eq!(Frame::decode(&longer), Err(Fault::Malformed));
     }
 
     #[test]

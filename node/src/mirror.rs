@@ -28,6 +28,7 @@ use engine::id::{DocumentId, VatNumber};
 use sled::{Db, Tree};
 use tokio::sync::watch;
 
+pub use self::folder::FORMAT;
 use self::folder::{Opened, guarded};
 use crate::feed::Cursor;
 

@@ -47,6 +47,7 @@ use std::{
 use engine::store::{Batch, Store, StoreError, Table, Visitor};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 
+pub use self::file::FORMAT;
 use self::{
     file::guarded,
     layer::{Layer, Row},

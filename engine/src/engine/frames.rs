@@ -18,7 +18,7 @@ use crate::{
     session::{Due, Session, SessionId},
     store::Batch,
     vector::{Digest, Vector},
-    wire::{Chunk, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Frame, Hello, Run, SpaceState, Tenant, VERSIONS, in_common},
 };
 
 impl Engine {
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     fn hello(&mut self, id: SessionId, hello: &Hello) -> Result<(), Fault> {
-        if hello.versions.0 > VERSIONS.1 || hello.versions.1 < VERSIONS.0 {
+        if !in_common(hello.versions) {
             return Err(Fault::Version);
         }
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };

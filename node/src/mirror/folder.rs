@@ -16,7 +16,7 @@ use sled::Db;
 use super::{Damage, MirrorError, display, row};
 
 /// The format this program writes. Another one is set aside: the truth has everything.
-const FORMAT: u8 = 3;
+pub const FORMAT: u8 = 3;
 const FORMAT_KEY: &[u8] = b"format";
 
 pub(super) enum Opened {

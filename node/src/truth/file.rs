@@ -19,7 +19,7 @@ use super::{Durable, TruthOptions, layer::Layer};
 
 /// The format this program reads and writes; a store with another number is left alone. 2: a
 /// bundle's signature has a check of its own, and chunks lie under the cut of their file.
-pub(super) const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 2;
 const FILE: &str = "truth.redb";
 /// What the store knows about itself, apart from the engine's tables.
 const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");

@@ -2,8 +2,11 @@
 //! by a named fault, and nothing of it is stored; an honest node's session goes on.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod documents;
 mod floods;
 mod forgeries;
 mod frames;
+mod liar;
 mod peer;
 mod scene;
+mod writers;

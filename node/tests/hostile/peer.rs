@@ -149,8 +149,13 @@ impl Writer {
         self.origin.log()
     }
 
-    /// The next bundle, alone in its run.
+    /// The next bundle, alone in its run, as if written in January 1970.
     pub fn run(&mut self, items: Vec<Item>, files: &[&[u8]]) -> Run {
+        self.run_at(1, items, files)
+    }
+
+    /// The same with a date of one's choice.
+    pub fn run_at(&mut self, written_ms: u64, items: Vec<Item>, files: &[&[u8]]) -> Run {
         let blobs: Vec<_> = files.iter().map(|file| BlobRef::of(file)).collect();
         let inline: Vec<u8> = files
             .iter()
@@ -158,7 +163,7 @@ impl Writer {
             .filter(|(_, blob)| blob.is_inline())
             .flat_map(|(file, _)| file.to_vec())
             .collect();
-        let body = Body { written_ms: 1, items, blobs }.encode().unwrap();
+        let body = Body { written_ms, items, blobs }.encode().unwrap();
         self.run_of(body, &inline)
     }
 

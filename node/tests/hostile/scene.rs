@@ -9,10 +9,12 @@ use std::{
 };
 
 use engine::{
+    archive,
     bundle::Item,
     document::invoice::{self, Direction, InvoiceContent, Party},
     grant::{Grant, Role},
     id::{BlobHash, DocumentId, LogId, PeerId, VatNumber},
+    record::Record,
     route::Mode,
     store::Store,
     vector::{Digest, Vector},
@@ -66,21 +68,22 @@ pub struct Scene {
     said: u32,
 }
 
-fn start(
+/// Starts a replica that trusts `portals`.
+pub fn start(
     dir: &Path,
     identity: &Identity,
     role: Role,
-    portal: PeerId,
+    portals: Vec<PeerId>,
     dial: Vec<PortalAddress>,
 ) -> (HostHandle, PinSet, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(Truth::open(dir, TruthOptions::default()).unwrap());
-    let pins = PinSet::new([(portal, None)].into());
+    let pins = PinSet::new(portals.iter().map(|portal| (*portal, None)).collect());
     let line = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let host = Host::start(HostConfig {
         identity: identity.clone(),
         role,
         tenant: (role == Role::Node).then(tenant),
-        portals: vec![portal],
+        portals,
         dial,
         mode: Mode::Live,
         pins: pins.clone(),
@@ -97,7 +100,7 @@ impl Scene {
         let (portal_id, node_id, bad) = (party().identity, party().identity, party());
         let portal_peer = portal_id.peer();
         let (portal, pins, store) =
-            start(dirs[0].path(), &portal_id, Role::Portal, portal_peer, vec![]);
+            start(dirs[0].path(), &portal_id, Role::Portal, vec![portal_peer], vec![]);
         let (quic, socket, address) = endpoints();
         let mut listener =
             Listener::start(&portal_id, &pins, vec![quic], vec![socket], Limits::default())
@@ -115,7 +118,7 @@ impl Scene {
         // Somebody else's space, which is none of theirs.
         portal.append(foreign(), vec![grant(&party().identity)], vec![]).await.unwrap();
         let dial = vec![PortalAddress { peer: portal_peer, addresses: vec![address] }];
-        let (node, ..) = start(dirs[1].path(), &node_id, Role::Node, portal_peer, dial);
+        let (node, ..) = start(dirs[1].path(), &node_id, Role::Node, vec![portal_peer], dial);
         until("the honest node is connected", async || {
             node.view().await.sessions.iter().any(|session| session.greeted && session.primary)
         })
@@ -148,8 +151,15 @@ impl Scene {
         (spaces, self.greeted().await.digest)
     }
 
-    /// The honest node writes, and the portal has it on the session it had from the start.
+    /// The honest node writes, and the portal has it on the session it had from the start. There
+    /// is no alarm.
     pub async fn honest_goes_on(&mut self) {
+        self.honest_writes().await;
+        assert_eq!(self.portal.view().await.alarms, []);
+    }
+
+    /// The same, whatever the portal reports of others.
+    pub async fn honest_writes(&mut self) {
         self.said += 1;
         let file = format!("<xml>{}</xml>", self.said).into_bytes();
         let log = self.node.log();
@@ -164,7 +174,18 @@ impl Scene {
             session.local == self.honest.local && session.remote == self.honest.remote
         };
         assert!(sessions.iter().any(|session| session.greeted && same(session)), "{sessions:?}");
-        assert_eq!(self.portal.view().await.alarms, []);
+    }
+
+    /// Another node of the tenant is admitted.
+    pub async fn admit(&self, party: &Party_) {
+        let grant = Grant { spki: party.identity.spki().to_vec(), not_after_ms: u64::MAX };
+        self.portal.append(tenant(), vec![Item::Grant(grant)], vec![]).await.unwrap();
+    }
+
+    /// What the portal's changes of `document` add up to.
+    pub fn record(&self, document: DocumentId) -> Record {
+        let changes = archive::changes(&*self.store, tenant(), &document).unwrap();
+        Record::derive(document, &changes)
     }
 }
 
@@ -192,7 +213,7 @@ pub fn sent(log: LogId, file: &[u8]) -> (Item, DocumentId) {
 }
 
 /// QUIC and TCP on one port.
-fn endpoints() -> (Endpoint, tokio::net::TcpListener, SocketAddr) {
+pub fn endpoints() -> (Endpoint, tokio::net::TcpListener, SocketAddr) {
     for _ in 0..100 {
         let socket = tcp::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();

@@ -28,10 +28,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod reader;
+
 use sha2::{Digest, Sha256};
 
 use crate::id::LogId;
 use crate::limits::{CHANGE_BYTES_MAX, CHANGE_DEPS_MAX, CHANGE_OPS_MAX};
+
+pub(crate) use reader::{Reader, Runs};
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const CHANGE: u8 = 1;
@@ -417,121 +421,6 @@ pub enum ChunkError {
     NotAChange,
 }
 
-/// The runs of a run-length column, as (rows, value); a literal run comes row by row.
-pub(crate) struct Runs<'a> {
-    input: Reader<'a>,
-    literal: u64,
-}
-
-impl<'a> Runs<'a> {
-    pub(crate) fn over(column: &'a [u8]) -> Self {
-        Self { input: Reader(column), literal: 0 }
-    }
-
-    /// The next run, its value read by `read`; a null run has none. `None` at the end.
-    pub(crate) fn next<T>(
-        &mut self,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T, ChunkError>,
-    ) -> Result<Option<(u64, Option<T>)>, ChunkError> {
-        if self.literal == 0 {
-            if self.input.0.is_empty() {
-                return Ok(None);
-            }
-            match self.input.i64()? {
-                0 => return Ok(Some((self.input.u64()?, None))),
-                count @ 1.. => {
-                    return Ok(Some((count.unsigned_abs(), Some(read(&mut self.input)?))));
-                }
-                count => self.literal = count.unsigned_abs(),
-            }
-        }
-        self.literal -= 1;
-        Ok(Some((1, Some(read(&mut self.input)?))))
-    }
-}
-
-/// Reads numbers and slices off the front of some bytes.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], ChunkError> {
-        let (head, rest) = self.0.split_at_checked(len).ok_or(ChunkError::Truncated)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, ChunkError> {
-        let mut value = 0;
-        for (index, byte) in self.0.iter().copied().enumerate() {
-            if index == 9 && byte > 1 {
-                return Err(ChunkError::Number);
-            }
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                if byte == 0 && index > 0 {
-                    return Err(ChunkError::Number);
-                }
-                self.0 = &self.0[index + 1..];
-                return Ok(value);
-            }
-        }
-        Err(ChunkError::Truncated)
-    }
-
-    pub(crate) fn i64(&mut self) -> Result<i64, ChunkError> {
-        let mut value = 0_i64;
-        let mut previous = 0_u8;
-        for (index, byte) in self.0.iter().copied().enumerate() {
-            if index == 9 && byte != 0 && byte != 0x7f {
-                return Err(ChunkError::Number);
-            }
-            value |= i64::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                let sign_repeated =
-                    (byte == 0 && previous & 0x40 == 0) || (byte == 0x7f && previous & 0x40 != 0);
-                if index > 0 && sign_repeated {
-                    return Err(ChunkError::Number);
-                }
-                if index < 9 && byte & 0x40 != 0 {
-                    value |= -1 << (7 * (index + 1));
-                }
-                self.0 = &self.0[index + 1..];
-                return Ok(value);
-            }
-            previous = byte;
-        }
-        Err(ChunkError::Truncated)
-    }
-
-    /// Bytes after their length.
-    pub(crate) fn prefixed(&mut self) -> Result<&'a [u8], ChunkError> {
-        let len = self.len()?;
-        self.take(len)
-    }
-
-    fn len(&mut self) -> Result<usize, ChunkError> {
-        usize::try_from(self.u64()?).map_err(|_| ChunkError::Truncated)
-    }
-
-    fn count(&mut self, what: &'static str, max: usize) -> Result<usize, ChunkError> {
-        let found = self.u64()?;
-        match usize::try_from(found) {
-            Ok(count) if count <= max => Ok(count),
-            _ => Err(ChunkError::TooMany { what, found }),
-        }
-    }
-
-    fn counter(&mut self, what: &'static str) -> Result<u64, ChunkError> {
-        let found = self.u64()?;
-        if found > COUNTER_MAX { Err(ChunkError::TooMany { what, found }) } else { Ok(found) }
-    }
-
-    fn actor(&mut self) -> Result<[u8; 16], ChunkError> {
-        let bytes = self.prefixed()?;
-        bytes.try_into().map_err(|_| ChunkError::Actor { bytes: bytes.len() })
-    }
-}
-
 /// Counts the rows of one column and stops at the limit.
 struct Tally {
     column: Column,
@@ -587,127 +476,4 @@ fn write_u64(mut value: u64, out: &mut [u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use automerge::transaction::{CommitOptions, Transactable};
-    use automerge::{ActorId, AutoCommit, ObjType, ROOT};
-
-    use super::*;
-
-    fn change(edit: impl FnOnce(&mut AutoCommit)) -> Vec<u8> {
-        let mut doc = AutoCommit::new().with_actor(ActorId::from([7; 16]));
-        edit(&mut doc);
-        doc.commit_with(CommitOptions::default().with_time(1_700_000_000).with_message("why"));
-        let change = doc.get_last_local_change().unwrap();
-        unwrap(change.raw_bytes()).unwrap().to_vec()
-    }
-
-    fn rich() -> Vec<u8> {
-        change(|doc| {
-            let list = doc.put_object(ROOT, "list", ObjType::List).unwrap();
-            for index in 0..100 {
-                doc.insert(&list, index, index as i64).unwrap();
-            }
-            doc.delete(&list, 50).unwrap();
-            let text = doc.put_object(ROOT, "text", ObjType::Text).unwrap();
-            doc.splice_text(&text, 0, 0, "quaranta euro").unwrap();
-            doc.put(ROOT, "total", -12.5).unwrap();
-        })
-    }
-
-    #[test]
-    fn a_header_says_what_automerge_says() {
-        let contents = rich();
-        let header = bound(&contents).unwrap();
-        let theirs = automerge::Change::try_from(&wrap(&contents)[..]).unwrap();
-        assert_eq!(header.actor.as_slice(), theirs.actor_id().to_bytes());
-        assert_eq!(header.seq, theirs.seq());
-        assert_eq!(header.start_op, theirs.start_op().get());
-        assert_eq!(header.time_s, theirs.timestamp());
-        assert_eq!(header.message_len, 3);
-        assert_eq!(header.deps().len(), theirs.deps().len());
-        assert_eq!(hash(&contents), theirs.hash().0);
-    }
-
-    #[test]
-    fn a_change_is_bound_to_the_log_that_carries_it() {
-        let contents = rich();
-        assert_eq!(check_actor(&contents, LogId::from_bytes([7; 16])), Ok(()));
-        let other = LogId::from_bytes([8; 16]);
-        assert_eq!(check_actor(&contents, other), Err(ChunkError::WrongActor));
-    }
-
-    #[test]
-    fn every_cut_of_a_change_is_refused() {
-        let contents = rich();
-        for len in 0..contents.len() {
-            assert!(bound(&contents[..len]).is_err(), "a prefix of {len} bytes passed");
-        }
-        let long = [&contents[..], &[0]].concat();
-        assert_eq!(bound(&long), Err(ChunkError::Trailing { bytes: 1 }));
-    }
-
-    /// A change with these columns and nothing else of note.
-    fn forged(columns: &[(u8, &[u8])]) -> Vec<u8> {
-        let mut out = vec![0, 16];
-        out.extend([7; 16]);
-        out.extend([1, 1, 0, 0, 0, u8::try_from(columns.len()).unwrap()]);
-        for (spec, data) in columns {
-            if *spec >= 0x80 {
-                out.extend([*spec, 1]);
-            } else {
-                out.push(*spec);
-            }
-            out.push(u8::try_from(data.len()).unwrap());
-        }
-        columns.iter().for_each(|(_, data)| out.extend(*data));
-        out
-    }
-
-    #[test]
-    fn a_few_bytes_cannot_declare_millions_of_rows() {
-        let many = |what| Err(ChunkError::TooMany { what, found: 4_000_000 });
-        // 4,000,000 in LEB128, unsigned and signed.
-        let (unsigned, signed) = ([0x80, 0x92, 0xf4, 0x01], [0x80, 0x92, 0xf4, 0x01]);
-        let run = [&signed[..], &[1]].concat();
-        let nulls = [&[0], &unsigned[..]].concat();
-        assert_eq!(bound(&forged(&[(0x42, &run)])), many("operations"));
-        assert_eq!(bound(&forged(&[(0x56, &nulls)])), many("value lengths"));
-        assert_eq!(bound(&forged(&[(0x34, &unsigned)])), many("insert marks"));
-        assert_eq!(bound(&forged(&[(0x13, &run)])), many("key counters"));
-        let members = [&[1], &unsigned[..]].concat();
-        assert_eq!(bound(&forged(&[(0x70, &members)])), many("predecessors"));
-    }
-
-    #[test]
-    fn columns_are_known_ascending_and_plain() {
-        let check = |columns: &[(u8, &[u8])], expected| {
-            assert_eq!(bound(&forged(columns)).map(|_| ()), expected);
-        };
-        check(&[(0x42, &[1, 1])], Ok(()));
-        check(&[(0x4a, &[1, 1])], Err(ChunkError::Deflated));
-        check(&[(0x41, &[1, 1])], Err(ChunkError::UnknownColumn { spec: 0x41 }));
-        check(&[(0x42, &[1, 1]), (0x34, &[1])], Err(ChunkError::ColumnOrder));
-        check(&[(0x42, &[1, 1]), (0x42, &[1, 1])], Err(ChunkError::ColumnOrder));
-        check(&[(0x57, b"loose")], Err(ChunkError::Value { column: "values" }));
-        check(&[(0x11, &[1, 1])], Err(ChunkError::Value { column: "key actors" }));
-        check(&[(0x13, &[1, 0x7f])], Err(ChunkError::Value { column: "key counters" }));
-    }
-
-    #[test]
-    fn numbers_have_one_spelling() {
-        let unsigned = |bytes: &[u8]| Reader(bytes).u64();
-        let signed = |bytes: &[u8]| Reader(bytes).i64();
-        assert_eq!(unsigned(&[0x80, 1]), Ok(128));
-        assert_eq!(unsigned(&[0x81, 0]), Err(ChunkError::Number));
-        assert_eq!(unsigned(&[0xff; 12]), Err(ChunkError::Number));
-        assert_eq!(unsigned(&[0x80]), Err(ChunkError::Truncated));
-        assert_eq!(signed(&[0x7f]), Ok(-1));
-        assert_eq!(signed(&[0x80, 0x40]), Ok(-8192));
-        assert_eq!(signed(&[0x81, 0xff, 0x7f]), Err(ChunkError::Number));
-        for value in [0, 1, 127, 128, u64::MAX] {
-            let mut out = [0; 10];
-            let len = write_u64(value, &mut out);
-            assert_eq!(unsigned(&out[..len]), Ok(value));
-        }
-    }
-}
+mod tests;

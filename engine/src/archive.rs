@@ -14,17 +14,23 @@
 //! promise that a value read is the value written, so this file does: a bundle and a chunk
 //! are compared with their hashes and the small rows carry a check.
 
+mod feed;
+mod files;
+mod row;
+
 use std::ops::ControlFlow;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
-    bundle::{BlobRef, Body, ChainHash, Item, Origin, PublicKey, Signature},
-    id::{BlobHash, CutHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
+    bundle::{Body, ChainHash, Item, Origin, PublicKey, Signature},
+    id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
     wire::{OriginParts, Run, Tenant},
 };
+
+pub use feed::{feed, feed_digest, fingerprint};
+pub use files::{blob, missing_chunks, put_chunk, read_chunk};
+use row::{after, be, bundle_key, checked, chunk, join, open_checked, read_tenant, tenant_key};
 
 /// A bundle as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,12 +280,6 @@ pub fn put_tip(batch: &mut Batch, tip: &Tip) {
     batch.put(Table::Tips, key, value);
 }
 
-/// Adds one chunk of a large blob to `batch`.
-pub fn put_chunk(batch: &mut Batch, tenant: VatNumber, cut: &CutHash, index: u32, bytes: &[u8]) {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    batch.put(Table::Blobs, chunk_key(tenant, cut, index), join(&[&digest, bytes]));
-}
-
 /// Reads what an engine needs at start.
 ///
 /// # Errors
@@ -403,67 +403,6 @@ pub fn run(
     Ok((run, large))
 }
 
-/// The feed of `tenant` after `position`, at most `max` rows: (position, log, seq).
-///
-/// # Errors
-/// [`ReadError`]
-pub fn feed(
-    store: &dyn Store,
-    tenant: VatNumber,
-    position: u64,
-    max: usize,
-) -> Result<Vec<(u64, LogId, Seq)>, ReadError> {
-    let prefix = tenant_key(tenant);
-    let mut rows = Vec::new();
-    let mut damaged = false;
-    let from = join(&[&prefix, &be(position.saturating_add(1))]);
-    store.scan(Table::Feed, &from, &after(&prefix), &mut |key, value| {
-        let row = open_checked(key, value).and_then(|mut row| {
-            let log = LogId::from_bytes(*chunk(&mut row)?);
-            let seq = u64::from_be_bytes(*chunk(&mut row)?);
-            let at = key.get(8..16)?.try_into().ok().map(u64::from_be_bytes)?;
-            Some((at, log, seq))
-        });
-        match row {
-            Some(row) => rows.push(row),
-            None => damaged = true,
-        }
-        if damaged || rows.len() >= max {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    if damaged { Err(ReadError::Row(Table::Feed)) } else { Ok(rows) }
-}
-
-/// Eight bytes for one bundle. Their wrapping sum stands for a set of bundles, in whatever order
-/// they came: it tells whether what lies before a position is what lay there before.
-#[must_use]
-pub fn fingerprint(log: &LogId, seq: Seq) -> u64 {
-    let digest = Sha256::new().chain_update(log.as_bytes()).chain_update(be(seq)).finalize();
-    u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]))
-}
-
-/// The sum of the fingerprints of the feed up to `position`.
-///
-/// # Errors
-/// [`ReadError`]
-pub fn feed_digest(store: &dyn Store, tenant: VatNumber, position: u64) -> Result<u64, ReadError> {
-    const ROWS: usize = 1024;
-    let (mut at, mut digest) = (0, 0_u64);
-    loop {
-        let rows = feed(store, tenant, at, ROWS)?;
-        for (place, log, seq) in rows.iter().take_while(|(place, ..)| *place <= position) {
-            digest = digest.wrapping_add(fingerprint(log, *seq));
-            at = *place;
-        }
-        if rows.len() < ROWS || rows.last().is_some_and(|(place, ..)| *place > position) {
-            return Ok(digest);
-        }
-    }
-}
-
 /// The changes of one document, in the order of their logs and numbers.
 ///
 /// # Errors
@@ -508,95 +447,6 @@ pub fn index(
     Ok(rows)
 }
 
-/// The bytes of the file `hash` that came with `document`, or `None` if it brought no such file.
-/// Two writers may have brought it, and one of them may have lied about its chunks or lost one:
-/// any that is whole will do.
-///
-/// # Errors
-/// [`ReadError`], when none is whole.
-pub fn blob(
-    store: &dyn Store,
-    tenant: VatNumber,
-    document: &DocumentId,
-    hash: &BlobHash,
-) -> Result<Option<Vec<u8>>, ReadError> {
-    let mut failed = None;
-    for (log, seq) in index(store, tenant, document)? {
-        let stored = bundle(store, tenant, &log, seq)?;
-        let Ok(body) = Body::decode(&stored.body) else {
-            return Err(ReadError::Damaged { tenant, log, seq });
-        };
-        let mut inline = stored.inline.as_slice();
-        for blob in &body.blobs {
-            let len = if blob.is_inline() { blob.len as usize } else { 0 };
-            let (bytes, rest) = inline.split_at(len.min(inline.len()));
-            inline = rest;
-            if blob.hash != *hash {
-                continue;
-            }
-            if blob.is_inline() {
-                return Ok(Some(bytes.to_vec()));
-            }
-            match large_blob(store, tenant, blob) {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(error) => failed = Some(error),
-            }
-        }
-    }
-    failed.map_or(Ok(None), Err)
-}
-
-/// Reads one chunk of a large blob and checks it; `None` when it is not here.
-///
-/// # Errors
-/// [`ReadError::Row`] when it is damaged.
-pub fn read_chunk(
-    store: &dyn Store,
-    tenant: VatNumber,
-    cut: &CutHash,
-    index: u32,
-) -> Result<Option<Vec<u8>>, ReadError> {
-    let Some(value) = store.get(Table::Blobs, &chunk_key(tenant, cut, index))? else {
-        return Ok(None);
-    };
-    let mut rest = value.as_slice();
-    let digest: Option<&[u8; 32]> = chunk(&mut rest);
-    if digest.is_some_and(|digest| Sha256::digest(rest).as_slice() == digest) {
-        Ok(Some(rest.to_vec()))
-    } else {
-        Err(ReadError::Row(Table::Blobs))
-    }
-}
-
-/// Which chunks of `blob` are not here, or are damaged.
-///
-/// # Errors
-/// [`ReadError::Store`]
-pub fn missing_chunks(
-    store: &dyn Store,
-    tenant: VatNumber,
-    blob: &BlobRef,
-) -> Result<Vec<u32>, ReadError> {
-    let (mut missing, cut) = (Vec::new(), blob.cut());
-    for index in 0..blob.chunks.len() as u32 {
-        match read_chunk(store, tenant, &cut, index) {
-            Ok(Some(_)) => {}
-            Ok(None) | Err(ReadError::Row(_)) => missing.push(index),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(missing)
-}
-
-fn large_blob(store: &dyn Store, tenant: VatNumber, blob: &BlobRef) -> Result<Vec<u8>, ReadError> {
-    let (mut bytes, cut) = (Vec::with_capacity(blob.len as usize), blob.cut());
-    for index in 0..blob.chunks.len() as u32 {
-        let chunk = read_chunk(store, tenant, &cut, index)?;
-        bytes.extend(chunk.ok_or(ReadError::Row(Table::Blobs))?);
-    }
-    if BlobHash::of(&bytes) == blob.hash { Ok(bytes) } else { Err(ReadError::Row(Table::Blobs)) }
-}
-
 fn read_tip(key: &[u8], value: &[u8]) -> Option<Tip> {
     let mut row = open_checked(key, value)?;
     let key_of_writer = PublicKey::from_spki(chunk::<91>(&mut row)?).ok()?;
@@ -613,11 +463,6 @@ fn read_tip(key: &[u8], value: &[u8]) -> Option<Tip> {
     })
 }
 
-fn read_tenant(key: &[u8]) -> Option<VatNumber> {
-    let number = u64::from_be_bytes(key.get(..8)?.try_into().ok()?);
-    VatNumber::parse(&format!("{number:011}")).ok()
-}
-
 fn visit_all(
     store: &dyn Store,
     table: Table,
@@ -627,60 +472,4 @@ fn visit_all(
         visit(key, value);
         ControlFlow::Continue(())
     })
-}
-
-fn bundle_key(tenant: VatNumber, log: &LogId, seq: Seq) -> Vec<u8> {
-    join(&[&tenant_key(tenant), log.as_bytes(), &be(seq)])
-}
-
-fn chunk_key(tenant: VatNumber, cut: &CutHash, index: u32) -> Vec<u8> {
-    join(&[&tenant_key(tenant), cut.as_bytes(), &index.to_be_bytes()])
-}
-
-fn tenant_key(tenant: VatNumber) -> [u8; 8] {
-    tenant.as_u64().to_be_bytes()
-}
-
-const fn be(number: u64) -> [u8; 8] {
-    number.to_be_bytes()
-}
-
-fn join(parts: &[&[u8]]) -> Vec<u8> {
-    parts.concat()
-}
-
-/// The first key after every key that begins with `prefix`. No prefix here is all `ff`:
-/// each begins with a tenant, and a VAT number is below 10^11.
-fn after(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while end.pop_if(|byte| *byte == 0xff).is_some() {}
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    end
-}
-
-/// A small row followed by the first 8 bytes of SHA-256 over key and row.
-fn checked(key: &[u8], mut row: Vec<u8>) -> Vec<u8> {
-    let check = check_of(key, &row);
-    row.extend_from_slice(&check);
-    row
-}
-
-fn open_checked<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    let (row, check) = value.split_last_chunk::<8>()?;
-    (check_of(key, row) == *check).then_some(row)
-}
-
-fn check_of(key: &[u8], row: &[u8]) -> [u8; 8] {
-    let digest = Sha256::new().chain_update(key).chain_update(row).finalize();
-    let mut check = [0; 8];
-    check.copy_from_slice(&digest[..8]);
-    check
-}
-
-fn chunk<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (head, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(head)
 }

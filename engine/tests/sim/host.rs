@@ -1,6 +1,9 @@
 //! A host: what `node/src/host.rs` does, word for word, with this world's clock and queue
 //! where that one has tokio. Whoever changes the one changes the other.
 
+mod effects;
+mod lines;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -303,64 +306,6 @@ impl World {
         }
     }
 
-    pub fn accepted(&mut self, (n, epoch): (usize, u32), wire: usize) {
-        let peer = self.peer_of(wire, 0);
-        let welcome = self.hosts[n].epoch == epoch
-            && self.hosts[n].process.as_ref().is_some_and(|process| process.pins.contains(&peer));
-        if welcome {
-            self.open(n, wire, 1, None, false);
-        } else {
-            // A refused pin arrives as a close right after the dialler's connect returned.
-            let at = self.now + self.plan.hosts[0].way + Duration::from_millis(30);
-            let at = at.max(self.network.wires[wire].opens[0] + Duration::from_millis(1));
-            self.push(at, Event::Gone { wire, side: 0 });
-        }
-    }
-
-    pub fn dialled(
-        &mut self,
-        (n, epoch): (usize, u32),
-        attempt: AttemptId,
-        primary: bool,
-        wire: usize,
-    ) {
-        if self.hosts[n].epoch == epoch && self.hosts[n].process.is_some() {
-            self.open(n, wire, 0, Some(attempt), primary);
-        } else {
-            self.doom(wire);
-        }
-    }
-
-    fn open(
-        &mut self,
-        n: usize,
-        wire: usize,
-        side: usize,
-        attempt: Option<AttemptId>,
-        primary: bool,
-    ) {
-        let session = self.network.wires[wire].sessions[side];
-        let peer = self.peer_of(wire, 1 - side);
-        self.network.wires[wire].open[side] = true;
-        let Some(process) = &mut self.hosts[n].process else { return };
-        process.lines.insert(session);
-        if let Some(attempt) = attempt {
-            process.attempts.insert(session, attempt);
-        }
-        let dialled = attempt.is_some();
-        self.feed(n, Input::Opened { session, peer, dialled, primary });
-        self.settle(n);
-    }
-
-    fn peer_of(&self, wire: usize, side: usize) -> PeerId {
-        let host = self.network.wires[wire].path.hosts[side];
-        match (self.hosts.get(host), &self.imp) {
-            (Some(host), _) => host.peer(),
-            (None, Some(imp)) => imp.peer(),
-            (None, None) => unreachable!("only an imp is no host"),
-        }
-    }
-
     fn since_start(&self, n: usize) -> Time {
         let start = self.hosts[n].process.as_ref().map_or(self.now, |process| process.start);
         Time::ZERO + (self.now - start)
@@ -394,180 +339,6 @@ impl World {
         host.deadline = next.map(|at| (process.start + (at - Time::ZERO)).max(least));
     }
 
-    fn drain(&mut self, n: usize) {
-        while let Some(process) = &mut self.hosts[n].process {
-            if let Some(effect) = process.engine.poll() {
-                self.carry_out(n, effect);
-            } else if let Some(action) = process.routes.as_mut().and_then(Routes::poll) {
-                self.steer(n, action);
-            } else {
-                break;
-            }
-        }
-    }
-
-    fn carry_out(&mut self, n: usize, effect: Effect) {
-        let (at, epoch) = (self.since_start(n), self.hosts[n].epoch);
-        let Some(process) = &mut self.hosts[n].process else { return };
-        match effect {
-            Effect::Send { session, frame } => {
-                if process.lines.contains(&session) {
-                    self.transmit(n, session, frame);
-                }
-            }
-            Effect::SendRun { session, tenant, origin, after, upto } => {
-                if process.lines.contains(&session) {
-                    if let Some(routes) = &mut process.routes {
-                        routes.sent(session, at);
-                    }
-                    self.start_read(n, Read::Run { session, tenant, origin, after, upto });
-                }
-            }
-            Effect::SendChunks { session, tenant, cut, first, count } => {
-                if process.lines.contains(&session) {
-                    let end = first.saturating_add(count);
-                    self.start_read(n, Read::Chunks { session, tenant, cut, next: first, end });
-                }
-            }
-            Effect::Commit { commit, batch } => {
-                self.check_commit(n, &batch);
-                self.commit(n, commit, batch);
-            }
-            Effect::FindMissing { session, tenant, log, blobs } => {
-                self.start_read(n, Read::Missing { session, tenant, log, blobs });
-            }
-            Effect::Truncate { tenant, origin, cut } => {
-                self.start_read(n, Read::Truncate { tenant, origin, cut });
-            }
-            Effect::Rebuild { .. } => {
-                process.rebuilds += 1;
-                self.projects(n);
-            }
-            Effect::Appended { ticket, log, seq } => {
-                if let Some(tenant) = process.said.remove(&ticket) {
-                    self.appended(n, tenant, log, seq);
-                }
-            }
-            Effect::Refused { ticket, why } => {
-                process.said.remove(&ticket);
-                self.trace.note(self.now, || format!("host {n} refuses: {why}"));
-            }
-            Effect::Fresh { tenant, position } => {
-                process.fresh.insert(tenant, position);
-                self.projects(n);
-                self.satisfy(n);
-            }
-            Effect::Pins { nodes } => self.pins(n, &nodes),
-            Effect::Heard { session, pong } => {
-                if let Some(routes) = &mut process.routes {
-                    match pong {
-                        Some(number) => routes.pong(session, number, at),
-                        None => routes.heard(session, at),
-                    }
-                }
-            }
-            Effect::Greeted { session } => {
-                let attempt = process.attempts.remove(&session);
-                if let (Some(attempt), Some(routes)) = (attempt, &mut process.routes) {
-                    routes.opened(attempt, session, at);
-                }
-            }
-            Effect::Announced { session } => {
-                if let Some(routes) = &mut process.routes {
-                    routes.announced(session, at);
-                }
-            }
-            Effect::Close { session, fault } => {
-                self.trace.note(self.now, || format!("host {n} closes {session:?} {fault:?}"));
-                let open = process.lines.remove(&session);
-                if open {
-                    self.close(session);
-                }
-                let refused = fault.is_some_and(Fault::needs_a_person);
-                self.unroute(n, session, refused);
-            }
-            Effect::Alarm(alarm) => {
-                self.trace.note(self.now, || format!("host {n} ({epoch}) alarm: {alarm}"));
-                process.alarms.push(alarm);
-            }
-        }
-    }
-
-    fn steer(&mut self, n: usize, action: RouteAction) {
-        match action {
-            RouteAction::Dial { attempt, route, transport, primary } => {
-                self.dial(n, attempt, route, transport, primary);
-            }
-            RouteAction::Abandon { attempt: _ } => {}
-            RouteAction::Ping { session, n: number } => {
-                self.feed(n, Input::Ping { session, n: number });
-            }
-            RouteAction::Hedge { suspect: _, on } => {
-                let before = self.hosts[n].process.as_mut().and_then(|p| p.hedged.replace(on));
-                if let Some(before) = before.filter(|before| *before != on) {
-                    self.feed(n, Input::Hedge { session: before, on: false });
-                }
-                self.feed(n, Input::Hedge { session: on, on: true });
-            }
-            RouteAction::Unhedge { suspect: _ } => {
-                let hedged = self.hosts[n].process.as_mut().and_then(|p| p.hedged.take());
-                if let Some(session) = hedged {
-                    self.feed(n, Input::Hedge { session, on: false });
-                }
-            }
-            RouteAction::Promote { session } => {
-                self.feed(n, Input::Path { session, primary: true });
-            }
-            RouteAction::Demote { session } => {
-                self.feed(n, Input::Path { session, primary: false });
-            }
-            RouteAction::Close { session, why } => {
-                self.trace.note(self.now, || format!("host {n} lets {session:?} go: {why:?}"));
-                self.feed(n, Input::End { session, fault: None });
-            }
-            RouteAction::Pull { on } => self.feed(n, Input::Pull { session: on }),
-        }
-    }
-
-    fn dial(
-        &mut self,
-        n: usize,
-        attempt: AttemptId,
-        route: RouteId,
-        transport: Transport,
-        primary: bool,
-    ) {
-        // A portal dials the other one.
-        let portal = if n < 2 { 1 - n } else { usize::from(route.portal) };
-        let path = Path { hosts: [n, portal], line: route.line, address: route.address, transport };
-        let (epoch, portal_epoch) = (self.hosts[n].epoch, self.hosts[portal].epoch);
-        if self.hosts[portal].process.is_none() || self.hosts[portal].frozen_at(self.now) {
-            // Nobody answers: the routes give the attempt up by themselves.
-            return;
-        }
-        let Some((wire, there, here)) = self.network.connect(path, self.now) else {
-            return;
-        };
-        self.push(there, Event::Accepted { host: portal, epoch: portal_epoch, wire });
-        self.push(here, Event::Dialled { host: n, epoch, attempt, primary, wire });
-    }
-
-    fn unroute(&mut self, n: usize, session: SessionId, refused: bool) {
-        let at = self.since_start(n);
-        let Some(process) = &mut self.hosts[n].process else { return };
-        let why = if refused { Failure::Refused } else { Failure::Lost };
-        if process.hedged == Some(session) {
-            process.hedged = None;
-        }
-        let attempt = process.attempts.remove(&session);
-        if let Some(routes) = &mut process.routes {
-            match attempt {
-                Some(attempt) => routes.failed(attempt, why, at),
-                None => routes.closed(session, why, at),
-            }
-        }
-    }
-
     fn pins(&mut self, n: usize, nodes: &[(PeerId, u64)]) {
         let host = &mut self.hosts[n];
         let me = host.peer();
@@ -586,16 +357,6 @@ impl World {
                 self.network.wires[wire].open[side] = true;
                 self.push(self.now, Event::Gone { wire, side });
             }
-        }
-    }
-
-    /// Closes our side now and the other when it hears of it.
-    pub fn close(&mut self, session: SessionId) {
-        let (wire, side) = place(session);
-        self.network.wires[wire].open[side] = false;
-        match self.network.close(wire, side, self.now) {
-            Some(at) => self.push(at, Event::Gone { wire, side: 1 - side }),
-            None => self.doom(wire),
         }
     }
 
@@ -629,78 +390,6 @@ impl World {
         if routes.awake() && talked && process.engine.is_at_rest() {
             routes.rest(at);
             self.drain(n);
-        }
-    }
-
-    /// A frame of ours leaves: the oracle looks at what it says.
-    pub fn transmit(&mut self, n: usize, session: SessionId, frame: Frame) -> Time {
-        let (wire, side) = place(session);
-        self.check_frame(n, self.peer_of(wire, 1 - side), &frame);
-        self.send_on(wire, side, frame)
-    }
-
-    fn start_read(&mut self, n: usize, read: Read) {
-        let epoch = self.hosts[n].epoch;
-        let takes = if self.hosts[n].slow_disk { 5..=800 } else { 0..=4 };
-        let takes = self.dice.ms(takes);
-        self.later(takes, Event::Read { host: n, epoch, read: Box::new(read) });
-    }
-
-    /// What the real host's blocking threads and senders do.
-    pub fn read(&mut self, n: usize, read: Read) {
-        let (disk, epoch) = (Arc::clone(&self.hosts[n].disk), self.hosts[n].epoch);
-        let open = |world: &Self, session| {
-            let process = world.hosts[n].process.as_ref();
-            process.is_some_and(|process| process.lines.contains(&session))
-        };
-        match read {
-            Read::Run { session, tenant, origin, after, upto } => {
-                match archive::run(&*disk, tenant, &origin, after, upto) {
-                    Ok((run, large)) if open(self, session) => {
-                        let upto = run.first + run.bodies.len() as Seq - 1;
-                        let bytes = Frame::Run(run.clone()).encode().len();
-                        let handed_over = self.transmit(n, session, Frame::Run(run));
-                        let input = Box::new(Input::RunSent { session, upto, bytes, large });
-                        self.push(handed_over, Event::Inject { host: n, epoch, input });
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        let input = Box::new(Input::RunUnread { session, error });
-                        self.push(self.now, Event::Inject { host: n, epoch, input });
-                    }
-                }
-            }
-            Read::Chunks { session, tenant, cut, next, end } => {
-                let Ok(Some(bytes)) = archive::read_chunk(&*disk, tenant, &cut, next) else {
-                    return;
-                };
-                if !open(self, session) {
-                    return;
-                }
-                let frame = Frame::Chunk(Chunk { tenant: Tenant(tenant), cut, index: next, bytes });
-                let handed_over = self.transmit(n, session, frame);
-                if next + 1 < end {
-                    let read = Box::new(Read::Chunks { session, tenant, cut, next: next + 1, end });
-                    self.push(handed_over, Event::Read { host: n, epoch, read });
-                }
-            }
-            Read::Missing { session, tenant, log, blobs } => {
-                let chunks = blobs.iter().map(|blob| {
-                    let missing = archive::missing_chunks(&*disk, tenant, blob)?;
-                    Ok((blob.cut(), missing))
-                });
-                if let Ok(chunks) = chunks.collect::<Result<_, archive::ReadError>>() {
-                    let input = Box::new(Input::Missing { session, tenant, log, chunks });
-                    self.push(self.now, Event::Inject { host: n, epoch, input });
-                }
-            }
-            Read::Truncate { tenant, origin, cut } => {
-                if let Ok((batch, end)) = archive::truncate(&*disk, tenant, &origin, cut) {
-                    let log = origin.log();
-                    let input = Box::new(Input::Truncated { tenant, log, end, batch });
-                    self.push(self.now, Event::Inject { host: n, epoch, input });
-                }
-            }
         }
     }
 }

@@ -19,12 +19,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use super::{
     code,
-    connection::{Carrier, Connection, Receiving},
+    connection::{Carrier, Connection, Receiving, Transport},
     gate::{Gate, Limits},
     identity::Identity,
     pin::{PinSet, Pins},
@@ -169,10 +169,10 @@ impl Shared {
                 incoming.refuse();
                 continue;
             };
-            let permit = self.gate.handshake().await;
+            let permit = self.gate.handshake(Transport::Quic).await;
             let (shared, local) = (Arc::clone(&self), endpoint.local());
             tokio::spawn(async move {
-                shared.establish(shared.greet_quic(incoming, local)).await;
+                shared.establish(Transport::Quic, shared.greet_quic(incoming, local)).await;
                 drop((permit, source));
             });
         }
@@ -180,7 +180,6 @@ impl Shared {
 
     async fn accept_tcp(self: Arc<Self>, socket: TcpListener, config: Arc<ServerConfig>) {
         loop {
-            let permit = self.gate.handshake().await;
             let (stream, remote) = match socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -193,20 +192,26 @@ impl Shared {
                 self.turned_away.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
+            let permit = self.gate.handshake(Transport::Tcp).await;
             let (shared, config) = (Arc::clone(&self), Arc::clone(&config));
             tokio::spawn(async move {
-                shared.establish(shared.greet_tcp(stream, remote, config)).await;
+                let greeting = shared.greet_tcp(stream, remote, config);
+                shared.establish(Transport::Tcp, greeting).await;
                 drop((permit, source));
             });
         }
     }
 
     /// Bounds one attempt in time and hands its connection to the host.
-    async fn establish(&self, greeting: impl Future<Output = Option<Connection>>) {
-        match timeout(self.gate.limits().handshake_timeout, greeting).await {
+    async fn establish(&self, over: Transport, greeting: impl Future<Output = Option<Connection>>) {
+        let greeted = tokio::select! {
+            greeted = greeting => greeted,
+            () = self.gate.handshake_over(over) => None,
+        };
+        match greeted {
             // The host has gone when this fails, and the connection goes with it.
-            Ok(Some(connection)) => drop(self.ready.send(connection).await),
-            Ok(None) | Err(_) => {
+            Some(connection) => drop(self.ready.send(connection).await),
+            None => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
             }
         }

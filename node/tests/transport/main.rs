@@ -5,7 +5,6 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod frames;
-mod half_open;
 mod hostile;
 mod identities;
 mod pins;

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools check-windows screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
+.PHONY: test tools half-open check-windows screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
 
 test: lint check-pure check-windows tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -37,20 +37,31 @@ soak:
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),2000) FIRST=$$first && \
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),200) FIRST=$$first HOURS=240
 
-# One decoder after the other, or TARGET only, for SECONDS each, by libFuzzer: what it finds is in
-# engine/fuzz/artifacts, what it learns in engine/fuzz/target/corpus. `make test` replays
-# engine/fuzz/corpus without it. The flags are those of cargo-fuzz, which is not needed.
+# One decoder after the other, or TARGET only, for SECONDS each, by libFuzzer: engine/fuzz has what
+# reads a stranger's bytes, portal-node/fuzz what reads a person's files. What it finds is in their
+# artifacts/, what it learns in their target/corpus. `make test` replays their corpus/ without it.
+# The flags are those of cargo-fuzz, which is not needed.
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+FUZZ = engine/fuzz:engine-fuzz:frame,bundle,session,vector,change,document,xml,p7m,message \
+  portal-node/fuzz:portal-fuzz:certificate,node-config,portal-config
 fuzz:
-	cd engine/fuzz && RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --locked \
-	  --target-dir $(or $(FUZZ_DIR),target) --target $$(rustc -vV | sed -n 's/^host: //p')
-	@cd engine/fuzz && mkdir -p artifacts && for target in $(or $(TARGET),frame bundle session change xml p7m message); do \
-	  echo "== $$target"; mkdir -p $(or $(FUZZ_DIR),target)/corpus/$$target; \
-	  TARGET=$$target $(or $(FUZZ_DIR),target)/*/release/engine-fuzz -max_total_time=$(or $(SECONDS),60) \
-	    -max_len=16384 -rss_limit_mb=1024 -timeout=10 -artifact_prefix=artifacts/$$target- -print_final_stats=1 \
-	    $(or $(FUZZ_DIR),target)/corpus/$$target corpus/$$target || exit 1; done
+	@for crate in $(FUZZ); do \
+	  dir=$${crate%%:*}; rest=$${crate#*:}; program=$${rest%%:*}; targets=$${rest#*:}; \
+	  [ -z "$(TARGET)" ] || case ",$$targets," in *,$(TARGET),*) targets=$(TARGET);; *) continue;; esac; \
+	  (cd $$dir && RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --release --locked \
+	    --target-dir target --target $$(rustc -vV | sed -n 's/^host: //p')) || exit 1; \
+	  for target in $$(echo $$targets | tr , ' '); do \
+	    echo "== $$target"; (cd $$dir && mkdir -p artifacts target/corpus/$$target && \
+	    TARGET=$$target target/*/release/$$program -max_total_time=$(or $(SECONDS),60) \
+	      -max_len=16384 -rss_limit_mb=1024 -timeout=10 -artifact_prefix=artifacts/$$target- -print_final_stats=1 \
+	      target/corpus/$$target corpus/$$target) || exit 1; done; done
+
+# Five thousand half-open handshakes against a portal's process: what they cost in memory, and in
+# time to a customer who writes all the while. One JSON line; fails beyond 64 MiB or twice the time.
+half-open:
+	@ulimit -n 16384; $(CARGO) test -q --locked -p portal-node --test half_open five_thousand -- --ignored --nocapture
 
 build:
 	$(CARGO) build --workspace --bins --locked

@@ -278,12 +278,20 @@ pub fn load<T: de::DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     fs::File::open(path)
         .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text))
         .map_err(|error| ConfigError::Unreadable { path: name(), error })?;
-    toml::from_str(&text).map_err(|error| {
+    parse(&text, &name())
+}
+
+/// Reads the text of a TOML file into `T`; `file` names it in the error.
+///
+/// # Errors
+/// [`ConfigError::Wrong`] names the file and, where there is one, the line.
+pub fn parse<T: de::DeserializeOwned>(text: &str, file: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map(|before| before.matches('\n').count() + 1);
         let place = line.map_or_else(String::new, |line| format!(" at line {line}"));
         let words = error.message().lines().collect::<Vec<_>>();
-        ConfigError::Wrong { path: name(), place, why: words.join("; ") }
+        ConfigError::Wrong { path: file.to_owned(), place, why: words.join("; ") }
     })
 }
 

@@ -5,9 +5,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, reason = "`make test` replays what libFuzzer finds")]
+mod replay;
 mod targets;
 
-static TRIED: LazyLock<targets::Target> = LazyLock::new(|| {
+static TRIED: LazyLock<replay::Target> = LazyLock::new(|| {
     // Automerge may panic inside the wall around it: that is what the wall is for. A panic
     // that leaves a target still ends the process.
     std::panic::set_hook(Box::new(|panic| {

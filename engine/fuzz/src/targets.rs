@@ -1,13 +1,19 @@
 //! Everything that reads a stranger's bytes, one function each. A target fails by a panic.
 
 use engine::{
-    archive::Recovered,
-    bundle::{Body, Item, PublicKey, Signer},
+    archive::{Recovered, Tip},
+    bundle::{Body, ChainHash, Item, Origin, PublicKey, Signer},
     chunk,
+    document::{
+        annotation::{self, AnnotationEdit},
+        outcome::{self, OutcomeEntry, Receipt},
+        profile::{self, ProfileField},
+    },
     effect::{Effect, Input},
     engine::{Config, Engine},
     grant::{Grant, Role},
-    id::{BlobHash, DocumentId, Incarnation, Kind, VatNumber},
+    id::{BlobHash, DocumentId, Incarnation, Kind, LogId, Seq, VatNumber},
+    limits,
     record::Record,
     session::SessionId,
     time::Time,
@@ -15,15 +21,16 @@ use engine::{
 };
 use fatturapa::{Date, check, envelope, invoice, messages, view};
 
-/// Tries one input.
-pub type Target = fn(&[u8]);
+use crate::replay::Target;
 
 /// Every target by its name, which is also its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("frame", frame),
     ("bundle", bundle),
     ("session", session),
+    ("vector", vector),
     ("change", change),
+    ("document", document),
     ("xml", xml),
     ("p7m", p7m),
     ("message", message),
@@ -66,18 +73,106 @@ fn change(data: &[u8]) {
     let _ = Record::derive(invoice, &[data]).encode();
 }
 
+/// Changes of one document, each behind its length (u16, big endian), in whatever order: loaded,
+/// read as every kind, and edited as this house does. What an edit says is then there.
+fn document(data: &[u8]) {
+    let parts = parts(data, 64);
+    let changes: Vec<_> = parts.into_iter().filter(|part| chunk::bound(part).is_ok()).collect();
+    let id = DocumentId::invoice(&BlobHash::of(b"invoice"));
+    let mut backwards = changes.clone();
+    backwards.reverse();
+    for kind in Kind::ALL {
+        let id = if kind == Kind::Invoice { id } else { id.sibling(kind) };
+        let record = Record::derive(id, &changes);
+        assert_eq!(record, Record::derive(id, &backwards), "the order is no matter");
+        let bytes = record.encode();
+        assert_eq!(Record::decode(&bytes), Ok(record));
+    }
+    let _ = engine::document::load(&changes);
+    let actor = held_log(250);
+    let fields = [(ProfileField::Pec, "new@pec.it")];
+    if let Ok(Some(edit)) = profile::edit(actor, &changes, &fields) {
+        let mut after = changes.clone();
+        after.push(&edit);
+        let record = Record::derive(DocumentId::single(Kind::Profile), &after);
+        if let Record::Profile(record) = record {
+            assert_eq!(record.get(ProfileField::Pec), "new@pec.it");
+        }
+    }
+    let entry = OutcomeEntry::new(Receipt::Sent, "1234567890", 1);
+    let _ = outcome::add(actor, &changes, &entry);
+    let _ = annotation::edit(actor, &changes, &[AnnotationEdit::Paid(None)]);
+}
+
+/// What a replica holds of the tenant (the logs and numbers of the first frame, a `Have`), then what
+/// an admitted node says that it holds: vectors in full and in brief, digests. Claims change
+/// nothing that is held, are remembered within bounds, and a replica that holds the same
+/// understands what the first says of itself.
+fn vector(data: &[u8]) {
+    let mut frames = parts(data, 64).into_iter().map(Frame::decode);
+    let Some(Ok(Frame::Have { logs, .. })) = frames.next() else { return };
+    let numbers: Vec<_> = logs.iter().take(100).map(|(_, seq)| (*seq).clamp(1, 1 << 40)).collect();
+    let (mut engine, mut twin) = (portal_holding(&numbers), portal_holding(&numbers));
+    let (held, digest) = (engine.vector(tenant()), engine.digest(tenant()));
+    assert_eq!(digest, twin.digest(tenant()));
+    let (id, peer) = (SessionId(2), peer_key().peer());
+    for engine in [&mut engine, &mut twin] {
+        let opened = Input::Opened { session: id, peer, dialled: false, primary: false };
+        engine.handle(Time::ZERO, opened);
+    }
+    let mut hello = None;
+    while let Some(effect) = engine.poll() {
+        if let Effect::Send { frame: Frame::Hello(said), .. } = effect {
+            hello = Some(said);
+        }
+    }
+    let hello = hello.expect("a greeting");
+    twin.handle(Time::ZERO, Input::Received { session: id, frame: Frame::Hello(hello.clone()) });
+    while let Some(effect) = twin.poll() {
+        let unclear = matches!(
+            effect,
+            Effect::Alarm(_)
+                | Effect::Send { frame: Frame::WantSpaces(_) | Frame::Want { .. }, .. }
+        );
+        assert!(!unclear, "two that hold the same: {effect:?}");
+    }
+    engine.handle(Time::ZERO, Input::Received { session: id, frame: Frame::Hello(hello) });
+    drain(&mut engine, 0);
+    for frame in frames {
+        let input = match frame {
+            Ok(frame) => Input::Received { session: id, frame },
+            Err(fault) => Input::Garbage { session: id, fault },
+        };
+        engine.handle(Time::from_millis(1), input);
+        drain(&mut engine, 1);
+    }
+    assert_eq!((engine.vector(tenant()), engine.digest(tenant())), (held.clone(), digest));
+    let known = engine.known(&peer, tenant()).cloned().unwrap_or_default();
+    assert!(known.len() <= limits::LOGS_PER_SPACE_MAX + held.len());
+    let _ = (known.ahead_of(&held), held.ahead_of(&known), engine.is_at_rest());
+}
+
+/// Parts of an input, each behind its length (u16, big endian).
+fn parts(data: &[u8], most: usize) -> Vec<&[u8]> {
+    let (mut parts, mut rest) = (Vec::new(), data);
+    while let Some((length, after)) = rest.split_first_chunk::<2>()
+        && parts.len() < most
+    {
+        let (part, after) =
+            after.split_at(usize::from(u16::from_be_bytes(*length)).min(after.len()));
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
 /// Frames of an admitted node, each behind its length (u16, big endian), to a portal: vectors
 /// and digests, runs, wants, in any order.
 fn session(data: &[u8]) {
     let mut engine = portal();
     let (id, peer) = (SessionId(2), peer_key().peer());
     engine.handle(Time::ZERO, Input::Opened { session: id, peer, dialled: false, primary: false });
-    let mut rest = data;
-    for at in 1..200 {
-        let Some((length, after)) = rest.split_first_chunk::<2>() else { break };
-        let length = usize::from(u16::from_be_bytes(*length)).min(after.len());
-        let (bytes, after) = after.split_at(length);
-        rest = after;
+    for (at, bytes) in (1..).zip(parts(data, 200)) {
         let input = match Frame::decode(bytes) {
             Ok(frame) => Input::Received { session: id, frame },
             Err(fault) => Input::Garbage { session: id, fault },
@@ -141,7 +236,17 @@ impl Signer for NoSigner {
     }
 }
 
+/// The log of the admitted node's `n`th start.
+pub fn held_log(n: u8) -> LogId {
+    LogId::derive(&peer_key().peer(), &Incarnation([n; 16]))
+}
+
 fn portal() -> Engine {
+    portal_holding(&[])
+}
+
+/// A portal that holds as many logs of the tenant, up to these numbers.
+fn portal_holding(numbers: &[Seq]) -> Engine {
     let key = key_of([
         "e62f5382b5a74c9c2967fc52acaeb8e2de4bcc488ea8ffb558adf80d75d04e6b",
         "88fdf4e438f85643d62cfef21557ae96c3880d391810cee11b61ba72840df80c",
@@ -157,7 +262,15 @@ fn portal() -> Engine {
     };
     let grant = Grant { spki: peer_key().spki().to_vec(), not_after_ms: u64::MAX };
     let statements = vec![(tenant(), Item::Grant(grant))];
-    Engine::new(config, Recovered { statements, ..Recovered::default() })
+    let tips = numbers.iter().zip(0..).map(|(seq, n)| Tip {
+        tenant: tenant(),
+        origin: Origin { key: peer_key(), incarnation: Incarnation([n; 16]) },
+        seq: *seq,
+        hash: ChainHash([n; 32]),
+        position: u64::from(n) + 1,
+    });
+    let positions = vec![(tenant(), numbers.len() as u64)];
+    Engine::new(config, Recovered { tips: tips.collect(), statements, positions })
 }
 
 /// The admitted node's key: the second of the simulator's.

@@ -6,6 +6,8 @@
     reason = "the corpus is on a disk, of which the engine knows nothing"
 )]
 
+#[path = "../../fuzz/src/replay.rs"]
+mod replay;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
@@ -25,59 +27,18 @@ use engine::{
 };
 use targets::{TARGETS, peer_key, tenant};
 
-fn folder(target: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
-}
-
-fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(folder(target))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), fs::read(path).unwrap()))
-        .collect();
-    files.sort();
-    files
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus")
 }
 
 #[test]
 fn the_corpus_stops_nothing() {
-    for (name, target) in TARGETS {
-        let files = corpus(name);
-        assert!(files.len() >= 3, "{name} has a corpus");
-        for (path, bytes) in files {
-            println!("{}", path.display());
-            target(&bytes);
-        }
-    }
+    replay::replay(&folder(), &TARGETS);
 }
 
 #[test]
 fn mutations_of_the_corpus_stop_nothing() {
-    let mut dice = 0x5eed_u64;
-    let mut throw = |sides: usize| {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        (dice % sides.max(1) as u64) as usize
-    };
-    for (name, target) in TARGETS {
-        let files = corpus(name);
-        for _ in 0..500 {
-            let mut bytes = files[throw(files.len())].1.clone();
-            for _ in 0..=throw(4) {
-                let at = throw(bytes.len());
-                match throw(5) {
-                    _ if bytes.is_empty() => bytes.push(throw(256) as u8),
-                    0 => bytes[at] ^= 1 << throw(8),
-                    1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][throw(5)],
-                    2 => drop(bytes.remove(at)),
-                    3 => bytes.insert(at, throw(256) as u8),
-                    _ => bytes.truncate(at),
-                }
-            }
-            target(&bytes);
-        }
-    }
+    replay::mutate(&folder(), &TARGETS);
 }
 
 /// The first corpus, which a long run grows from.
@@ -150,16 +111,62 @@ fn write_seeds() {
     };
     let sessions =
         [told(&[0, 4, 5, 6, 7, 8, 9, 10, 11]), told(&[1, 2, 3, 4]), told(&[0, 2, 7, 7, 12, 13])];
+    // What a replica holds, then what peers say that they do.
+    let held = |of: &[(u8, u64)]| {
+        let logs = of.iter().map(|(n, seq)| (targets::held_log(*n), *seq)).collect();
+        Frame::Have { tenant, logs }
+    };
+    let says = |spaces: Vec<SpaceState>| Frame::Spaces(spaces);
+    let state = |of: &[(u8, u64)], rest| {
+        let logs = of.iter().map(|(n, seq)| (targets::held_log(*n), *seq)).collect();
+        SpaceState { tenant, logs, rest, digest }
+    };
+    let lengths = |frames: &[Frame]| -> Vec<u8> {
+        let frames = frames.iter().map(Frame::encode);
+        frames.flat_map(|f| [&(f.len() as u16).to_be_bytes()[..], &f].concat()).collect()
+    };
+    let many: Vec<_> = (0..20).map(|n| (n, u64::from(n) + 1)).collect();
+    let vectors = [
+        lengths(&[held(&[(0, 3), (1, 9)]), says(vec![state(&[(0, 4)], None)])]),
+        lengths(&[held(&many), says(vec![state(&many[14..], Some([7; 8]))])]),
+        lengths(&[
+            held(&many),
+            held(&[(3, 900)]),
+            says(vec![state(&many, None); 2]),
+            hello(vec![]),
+        ]),
+        lengths(&[held(&[]), hello(vec![state(&[(0, 1), (40, u64::MAX)], None)])]),
+    ];
+    // Changes of one document, each behind its length.
+    let chain = |changes: &[&[u8]]| -> Vec<u8> {
+        changes
+            .iter()
+            .flat_map(|change| [&(change.len() as u16).to_be_bytes()[..], change].concat())
+            .collect()
+    };
+    let second = annotation::edit(LogId::from_bytes([2; 16]), &[&changes[0]], &note[..1]);
+    let unlike = [AnnotationEdit::Notes("two".to_owned())];
+    let other = annotation::edit(LogId::from_bytes([3; 16]), &[], &unlike).unwrap().unwrap();
+    let more = profile::edit(log, &[&changes[2]], &[(ProfileField::Pec, "c@d.it")]);
+    let documents = [
+        chain(&[&changes[0], &other]),
+        chain(&[&other, &changes[0], &other, &changes[1]]),
+        chain(&[&changes[2], &more.unwrap().unwrap()]),
+    ];
+    assert_eq!(second, Ok(None), "it stands so already");
     let all = [
+        ("vector", vectors.to_vec()),
+        ("document", documents.to_vec()),
         ("frame", frames.to_vec()),
         ("bundle", bodies.to_vec()),
         ("change", changes.to_vec()),
         ("session", sessions.to_vec()),
     ];
     for (name, seeds) in all {
-        fs::create_dir_all(folder(name)).unwrap();
+        let folder = folder().join(name);
+        fs::create_dir_all(&folder).unwrap();
         for (n, seed) in seeds.iter().enumerate() {
-            fs::write(folder(name).join(format!("seed-{n:02}")), seed).unwrap();
+            fs::write(folder.join(format!("seed-{n:02}")), seed).unwrap();
         }
     }
 }

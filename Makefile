@@ -5,6 +5,7 @@ CARGO ?= cargo
 
 test: lint check-pure check-windows tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
+	@$(MAKE) --no-print-directory check-api EXAMPLES=10
 	@$(MAKE) --no-print-directory planted FROM_ZERO=
 	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory demo-short
@@ -107,7 +108,13 @@ TOOLS = curl=curl openssl=openssl chromium=chromium pk12util=libnss3-tools pytho
   mcs=mono-mcs mono=mono-runtime /usr/lib/mono/4.5/System.Data.dll=libmono-system-data4.0-cil \
   /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
-  /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2
+  /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2 \
+  /usr/share/doc/python3-venv=python3-venv
+# What comes from PyPI, in a folder of its own: schemathesis tries the API, pyHanko signs contracts,
+# aiosmtpd takes letters, and axe-playwright-python brings axe-core, which looks at the pages.
+export STAFFETTA_PYTHON ?= $(HOME)/.cache/staffetta/python
+PYTHON_TOOLS = schemathesis==4.* pyhanko-cli==0.6.* aiosmtpd==1.4.*
+AXE = axe-playwright-python==0.1.8
 # Without a person at it a browser shows a certificate only where a policy says so: here for the
 # port of the tests' pages.
 POLICY = /etc/chromium/policies/managed/staffetta-tests.json
@@ -121,13 +128,17 @@ tools:
 	sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	{ $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q $$missing; } >/dev/null \
 	|| { echo "these cannot be installed, and the tests need them:" $$missing; exit 1; }
+	@holds="$(PYTHON_TOOLS) $(AXE)"; cd "$$HOME" && [ "$$(cat $(STAFFETTA_PYTHON)/holds 2>/dev/null)" = "$$holds" ] || \
+	{ python3 -m venv --clear $(STAFFETTA_PYTHON) && $(STAFFETTA_PYTHON)/bin/pip install -q $(PYTHON_TOOLS) && \
+	$(STAFFETTA_PYTHON)/bin/pip install -q --no-deps $(AXE) && echo "$$holds" > $(STAFFETTA_PYTHON)/holds; } \
+	|| { echo "these cannot be installed from PyPI, and the tests need them: $$holds"; exit 1; }
 
 # The pictures of docs/screenshots, as the test of a customer's first day sees the pages.
 screenshots: build tools
 	SCREENSHOTS=$(CURDIR)/docs/screenshots $(CARGO) test -q --locked -p portal-node --test processes customer
 
-# The API against its own description, by schemathesis (from PyPI): EXAMPLES for each operation.
-check-api: build
+# The API against its own description, by schemathesis: EXAMPLES for each operation; make test does it in short.
+check-api: build tools
 	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
 	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
 	EXAMPLES=$(or $(EXAMPLES),100) node/tests/schemathesis.sh $$dir/debug

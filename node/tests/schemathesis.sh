@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
-# The API against its own description, by an independent tool: schemathesis, from PyPI, in a
-# folder of its own. `make check-api` runs it; it asks a node on loopback with both portals away.
+# The API against its own description, by an independent tool: schemathesis. `make test` and
+# `make check-api` run it; it asks a node on loopback with both portals away.
 set -euo pipefail
 bin=${1:?the folder of the built programs}
 sample=$(cd "$(dirname "$0")" && pwd)/invoice.xml
 work=$(mktemp -d)
 trap 'kill "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
 node=0
-if [ ! -x "${SCHEMATHESIS_VENV:=$HOME/.cache/staffetta/schemathesis}/bin/schemathesis" ]; then
-  python3 -m venv "$SCHEMATHESIS_VENV"
-  "$SCHEMATHESIS_VENV/bin/pip" install -q "schemathesis==4.*"
-fi
+tool=${STAFFETTA_PYTHON:-$HOME/.cache/staffetta/python}/bin/schemathesis
+[ -x "$tool" ] || { echo "$tool is needed: make tools installs it"; exit 1; }
 cd "$work"
 "$bin/staffetta-certgen" issue 02038490237 --out . --ca ca >/dev/null
 cat > node.toml <<EOF
@@ -45,7 +43,7 @@ EOF
 # The stream has no end, and so is left out here; tests/api reads it. A file that is no invoice
 # fits the description of a body, and so is refused as only the judge can tell: 422. Guessing
 # passwords makes an address wait, which that check does not expect.
-"$SCHEMATHESIS_VENV/bin/schemathesis" run "$address/api/v1/openapi.json" \
+"$tool" run "$address/api/v1/openapi.json" \
   -H "Authorization: Bearer $token" --exclude-path /api/v1/changes/stream \
   --exclude-checks positive_data_acceptance,ignored_auth \
   --max-examples "${EXAMPLES:-30}" --seed 1 --no-color --request-timeout 70 --warnings off

@@ -21,6 +21,11 @@ use std::{
 };
 
 use axum::Router;
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -42,6 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const CONNECTIONS_MAX: usize = 2048;
 /// Connections of one address at a time: an office behind one, six per browser.
 const PER_ADDRESS_MAX: usize = 256;
+/// Below which path programs ask, as on a node.
+const API: &str = "/api/";
 /// Pause after the system could not give us a socket.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,7 +93,13 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let stream = timeout(PATIENCE, acceptor.accept(stream)).await??;
     let peer = guest::peer(stream.get_ref().1);
-    let service = TowerToHyperService::new(serve::router(portal, api, peer, address.ip()));
+    let api = api::guarded(api, Arc::clone(&portal), peer, address.ip());
+    let api = TowerToHyperService::new(api);
+    let pages = TowerToHyperService::new(serve::router(portal, peer, address.ip()));
+    // Side by side: a router within a router counts the outer one's parts of the path as its own.
+    let service = service_fn(move |request: Request<Incoming>| {
+        if request.uri().path().starts_with(API) { api.call(request) } else { pages.call(request) }
+    });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)

@@ -5,7 +5,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
-    body::Body,
     extract::{DefaultBodyLimit, RawPathParams, Request},
     http::{HeaderValue, Method, StatusCode, header},
     response::Response,
@@ -14,7 +13,6 @@ use axum::{
 use engine::id::PeerId;
 
 use super::{
-    api,
     asked::{Asked, FORM_BYTES_MAX, Fields, UPLOAD_BYTES_MAX},
     pass::{Caller, Refused, Visitor},
     routes::{self, Handler, ROUTES, Route},
@@ -26,10 +24,9 @@ use crate::{pages, portal::Portal};
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
     connect-src 'self'; form-action 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
 
-/// The router of one connection, whose guest proved to hold the key of `peer`.
-pub fn router(portal: Arc<Portal>, api: Router, peer: Option<PeerId>, address: IpAddr) -> Router {
-    let api = api::guarded(api, Arc::clone(&portal), peer, address);
-    let mut router = Router::new().route_service("/api/{*rest}", api.into_service::<Body>());
+/// The pages' router of one connection, whose guest proved to hold the key of `peer`.
+pub fn router(portal: Arc<Portal>, peer: Option<PeerId>, address: IpAddr) -> Router {
+    let mut router = Router::new();
     for route in ROUTES {
         let filter =
             if route.method == Method::POST { MethodFilter::POST } else { MethodFilter::GET };

@@ -33,6 +33,18 @@ impl Page {
         matches!(self.status, 401 | 403 | 404) || (self.status == 303 && self.location == "/entra")
     }
 
+    /// The hidden fields by which a form says what it showed.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let text = self.text();
+        let inputs = text.split("<input type=\"hidden\" name=\"").skip(1);
+        let pairs = inputs.filter_map(|rest| {
+            let (name, rest) = rest.split_once("\" value=\"")?;
+            let value = rest.split('"').next()?.replace("&quot;", "\"").replace("&amp;", "&");
+            Some((name.to_owned(), value))
+        });
+        pairs.filter(|(name, _)| name.starts_with("prima_") || name.starts_with("visto_")).collect()
+    }
+
     /// The value of the hidden field `token`.
     pub fn token(&self) -> Option<String> {
         let text = self.text();
@@ -46,6 +58,8 @@ pub struct Browser {
     pages: SocketAddr,
     connector: TlsConnector,
     open: Option<SendRequest<Full<Bytes>>>,
+    /// Connections made.
+    pub connections: usize,
     pub cookies: BTreeMap<String, String>,
     pub token: String,
     /// User and password to send with each request, as a program does.
@@ -77,6 +91,7 @@ impl Browser {
             pages,
             connector,
             open: None,
+            connections: 0,
             cookies: BTreeMap::new(),
             token: String::new(),
             basic: None,
@@ -105,11 +120,20 @@ impl Browser {
         self.send(request, Bytes::from(body.join("&"))).await
     }
 
-    /// Looks at `page` first, for the token of its form.
+    /// Looks at `page` first, for the token of its form and what the form brings back of what it
+    /// showed.
     pub async fn submit(&mut self, page: &str, path: &str, fields: &[(&str, &str)]) -> Page {
         let seen = self.get(page).await;
         assert_eq!(seen.status, 200, "{page}: {}", seen.text());
-        self.post(path, fields).await
+        self.fill(&seen, path, fields).await
+    }
+
+    /// Sends the form of a page that was seen.
+    pub async fn fill(&mut self, seen: &Page, path: &str, fields: &[(&str, &str)]) -> Page {
+        let shown = seen.shown();
+        let shown = shown.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields: Vec<_> = fields.iter().copied().chain(shown).collect();
+        self.post(path, &fields).await
     }
 
     /// Sends a file.
@@ -178,6 +202,7 @@ impl Browser {
     }
 
     async fn connect(&mut self) {
+        self.connections += 1;
         let stream = TcpStream::connect(self.pages).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = self.connector.connect(name, stream).await.unwrap();

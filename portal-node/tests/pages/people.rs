@@ -93,13 +93,13 @@ pub async fn accept(browser: &mut Browser, link: &str) {
     assert_eq!(page.location, "/entra?fatto=password", "{}", page.text());
 }
 
-/// An owner's papers, from data to signature, at the portal whose letters are in `spool`.
-pub async fn papers(owner: &mut Browser, of: &str, spool: &std::path::Path) {
+/// An owner's papers up to the contract that is ready to sign, with this PEC.
+pub async fn papers_to_sign(owner: &mut Browser, of: &str, pec: &str) {
     let data = [
         ("name", "Officine Adige S.r.l."),
         ("vat_number", of),
         ("recipient_code", "ABC1234"),
-        ("pec", "adige@pec.example.it"),
+        ("pec", pec),
         ("street", "Via Mazzini 1"),
         ("postal_code", "37121"),
         ("city", "Verona"),
@@ -111,10 +111,21 @@ pub async fn papers(owner: &mut Browser, of: &str, spool: &std::path::Path) {
     let confirmation = confirmation.split('"').next().unwrap();
     owner.post("/dati/conferma", &[("conferma", confirmation)]).await;
     owner.submit("/contratto", "/condizioni", &[("versione", "2026-11"), ("accetto", "si")]).await;
-    owner.post("/contratto/prepara", &[]).await;
+    let page = owner.post("/contratto/prepara", &[]).await;
+    assert_eq!(page.location, "/contratto?fatto=preparato", "{}", page.text());
+}
+
+/// An owner's papers, from data to signature, at the portal whose letters are in `spool`.
+pub async fn papers(owner: &mut Browser, of: &str, spool: &std::path::Path) {
+    papers_to_sign(owner, of, "adige@pec.example.it").await;
     owner.post("/contratto/codice", &[]).await;
     let letters = std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path());
     let letter = std::fs::read_to_string(letters.max().unwrap()).unwrap();
+    sign_by(owner, &letter).await;
+}
+
+/// Signs the contract with the code in a letter.
+pub async fn sign_by(owner: &mut Browser, letter: &str) {
     let code = letter.lines().find_map(|line| line.strip_prefix("    ")).unwrap().trim();
     let page = owner.post("/contratto/codice/conferma", &[("codice", code)]).await;
     assert_eq!(page.location, "/contratto?fatto=firmato", "{}", page.text());

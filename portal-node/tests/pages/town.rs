@@ -42,6 +42,11 @@ pub fn vat(text: &str) -> VatNumber {
 impl Town {
     /// Both portals up, nobody in them.
     pub async fn found() -> Self {
+        Self::found_with(|_, _, _| {}).await
+    }
+
+    /// The same, told more: by name, with the folder of everything and the authority.
+    pub async fn found_with(more: impl Fn(&mut PortalConfig, &Path, &mut Authority)) -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut authority =
             Authority::open_or_create(&root.path().join("authority"), Moment::now()).unwrap();
@@ -76,6 +81,8 @@ impl Town {
         };
         let mut a = config("a", at_a, "B", &pins[1], at_b);
         let mut b = config("b", at_b, "A", &pins[0], at_a);
+        more(&mut a.config, root.path(), &mut authority);
+        more(&mut b.config, root.path(), &mut authority);
         a.open().await;
         b.open().await;
         Self { root, a, b, authority }
@@ -142,7 +149,7 @@ impl Drop for Server {
 impl House {
     /// Whether somebody's server replicates with this portal now.
     pub async fn is_connected(&self, pin: &str) -> bool {
-        let told = control::ask(&self.config.data, Ask::Status).await.unwrap();
+        let told = self.status().await;
         let sessions = told["tenants"].as_array().unwrap().iter();
         let mut sessions = sessions.flat_map(|tenant| tenant["sessions"].as_array().unwrap());
         sessions
@@ -159,13 +166,25 @@ impl House {
         let begun = Instant::now();
         loop {
             if let Ok(told) = control::ask(&self.config.data, Ask::Status).await {
-                self.pages = told["pages"][0].as_str().unwrap().parse().unwrap();
+                if self.config.door.is_some() {
+                    self.pages = told["pages"][0].as_str().unwrap().parse().unwrap();
+                }
                 return;
             }
             assert!(!self.running.as_ref().unwrap().is_finished(), "the portal did not start");
             assert!(begun.elapsed() < PATIENCE, "the portal does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The folder of its letters.
+    pub fn spool(&self) -> PathBuf {
+        self.config.door.as_ref().expect("it has pages").spool.clone()
+    }
+
+    /// What it says of itself.
+    pub async fn status(&self) -> serde_json::Value {
+        control::ask(&self.config.data, Ask::Status).await.unwrap()
     }
 
     /// The first administrator's link, its path only.

@@ -24,11 +24,12 @@ use engine::{
     grant::Grant,
     id::{OFFICE, VatNumber},
 };
+use node::{host::HostHandle, transport::PinSet};
 use tokio::time::sleep;
 
 use crate::{
     books::BookError,
-    office::now_ms,
+    office::{Office, now_ms},
     onboarding::{Stage, onboarding},
     portal::Portal,
 };
@@ -52,10 +53,6 @@ pub async fn run(portal: Arc<Portal>) {
             Err(_) => vec![],
         };
         let mut failed = false;
-        if let Err(error) = bar(&portal) {
-            tracing::error!(%error, "who is suspended is not known now");
-            failed = true;
-        }
         for vat in due {
             if let Err(error) = enact(&portal, vat).await {
                 tracing::error!(%vat, %error, "what was decided is not done yet");
@@ -73,14 +70,36 @@ pub async fn run(portal: Arc<Portal>) {
     }
 }
 
+/// Keeps the nodes of suspended customers out until the host ends, whether or not this portal has
+/// pages: what one decided both do.
+pub async fn keep_out(office: Arc<Office>, host: HostHandle, pins: PinSet) {
+    let (mut fresh, mut seen) = (host.fresh(), None);
+    loop {
+        let now = fresh.borrow_and_update().get(&OFFICE).copied();
+        if now != seen {
+            match bar(&office, &pins) {
+                Ok(()) => seen = now,
+                Err(error) => {
+                    tracing::error!(%error, "who is suspended is not known now");
+                    sleep(RETRY).await;
+                    continue;
+                }
+            }
+        }
+        if fresh.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Keeps the nodes of suspended customers out. A key that serves another customer too, who is not
 /// suspended, stays.
 ///
 /// # Errors
 /// [`ReadError`]; whoever was kept out stays out.
-pub fn bar(portal: &Portal) -> Result<(), ReadError> {
+pub fn bar(office: &Office, pins: &PinSet) -> Result<(), ReadError> {
     let (mut barred, mut served) = (BTreeSet::new(), BTreeSet::new());
-    for (_, customer) in portal.office.customers()? {
+    for (_, customer) in office.customers()? {
         let keys = customer.certificates.iter().filter(|(_, ended)| ended.is_none());
         let keys = keys.map(|(certificate, _)| certificate.peer());
         if customer.suspended_ms.is_some() {
@@ -90,7 +109,7 @@ pub fn bar(portal: &Portal) -> Result<(), ReadError> {
         }
     }
     barred.retain(|peer| !served.contains(peer));
-    portal.pins.bar(barred);
+    pins.bar(barred);
     Ok(())
 }
 

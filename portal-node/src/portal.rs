@@ -7,7 +7,7 @@ use engine::{
     id::PeerId,
     store::Store,
 };
-use node::{host::HostHandle, mirror::Mirror, transport::pin::PinSet};
+use node::{host::HostHandle, mirror::Mirror};
 
 use crate::{
     books::Books,
@@ -28,14 +28,12 @@ pub struct Portal {
     pub door: DoorConfig,
     /// Replication.
     pub host: HostHandle,
-    /// Who may connect to replicate.
-    pub pins: PinSet,
     /// The truth.
     pub store: Arc<dyn Store>,
     /// The records.
     pub mirror: Arc<Mirror>,
     /// Who may come in.
-    pub office: Office,
+    pub office: Arc<Office>,
     /// Papers.
     pub books: Books,
     /// The customers' spaces, for lists and the API.
@@ -82,14 +80,14 @@ impl Portal {
     pub fn new(
         door: DoorConfig,
         host: HostHandle,
-        pins: PinSet,
+        office: Arc<Office>,
         store: Arc<dyn Store>,
         mirror: Arc<Mirror>,
         portals: Vec<(String, PeerId)>,
     ) -> Result<Self, PortalError> {
         let cookie = format!("__Host-staffetta-{:.8}", host.peer().to_string());
         Ok(Self {
-            office: Office::new(host.clone(), Arc::clone(&store)),
+            office,
             books: Books::new(host.clone(), Arc::clone(&store)),
             spaces: Arc::new(Customers::new(
                 host.clone(),
@@ -106,7 +104,6 @@ impl Portal {
             passwords: Passwords::new()?,
             door,
             host,
-            pins,
             store,
             mirror,
             cookie,

@@ -37,7 +37,7 @@ use crate::{
     config::PortalConfig,
     door::{self, sessions},
     enactor, lag,
-    office::now_ms,
+    office::{Office, now_ms},
     pages,
     portal::Portal,
     records,
@@ -123,10 +123,9 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
         .map_err(io_error(config.sdi.display()))?;
     let (mirror, _) = Mirror::open(&config.data.join("mirror"), MirrorOptions::default())?;
     let mirror = Arc::new(mirror);
-    let door = open_door(config, &identity, &host, &pins, &store, &mirror)?;
-    if let Some(door) = &door
-        && let Err(error) = enactor::bar(&door.portal)
-    {
+    let office = Arc::new(Office::new(host.clone(), Arc::clone(&store)));
+    let door = open_door(config, &identity, &host, &office, &store, &mirror)?;
+    if let Err(error) = enactor::bar(&office, &pins) {
         tracing::error!(%error, "who is suspended is not known yet");
     }
     let mut listener = Listener::start(&identity, &pins, quic, sockets, Limits::default())
@@ -145,6 +144,7 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
         () = accept => {}
         () = sdi.run() => {}
         () = records => {}
+        () = enactor::keep_out(office, host.clone(), pins) => {}
         () = at_the_door(door.clone()) => {}
         () = answer(config, &identity, &host, &store, door.as_ref(), questions) => {}
         () = stopped() => tracing::info!("portal stops"),
@@ -165,7 +165,7 @@ fn open_door(
     config: &PortalConfig,
     identity: &Identity,
     host: &HostHandle,
-    pins: &PinSet,
+    office: &Arc<Office>,
     store: &Arc<dyn Store>,
     mirror: &Arc<Mirror>,
 ) -> Result<Option<Door>, ServiceError> {
@@ -192,7 +192,7 @@ fn open_door(
     let mut portals = vec![("questo portale".to_owned(), identity.peer())];
     portals.extend(config.portals.iter().map(|other| (other.name.clone(), other.pin)));
     let (store, mirror) = (Arc::clone(store), Arc::clone(mirror));
-    let portal = Portal::new(told, host.clone(), pins.clone(), store, mirror, portals)
+    let portal = Portal::new(told, host.clone(), Arc::clone(office), store, mirror, portals)
         .map_err(io::Error::other)
         .map_err(io_error("[door]"))?;
     let keys = IdempotencyKeys::open(&config.data).map_err(io_error(config.data.display()))?;

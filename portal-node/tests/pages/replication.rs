@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How soon a decision must be felt on both portals.
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_enabled_suspended_resumed_and_revoked_without_a_restart() {
@@ -87,4 +87,43 @@ async fn a_server_is_enabled_suspended_resumed_and_revoked_without_a_restart() {
         !town.a.is_connected(&pin).await && !town.b.is_connected(&pin).await
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_without_pages_does_not_serve_a_suspended_customer_either() {
+    let mut town = Town::found_with(|config, _, _| {
+        if config.portals[0].name == "A" {
+            config.door = None;
+        }
+    })
+    .await;
+    let mut admin = town.admin().await;
+    let stem = town.customer(&mut admin, ADIGE, "Officine Adige").await;
+    let pin = certificate_pin(&stem);
+    let mut maria = town.person(&mut admin, &stem, ADIGE, "maria", "owner").await;
+    papers(&mut maria, ADIGE, &town.a.spool()).await;
+    let home = format!("/ufficio/clienti/{ADIGE}");
+    let decide = format!("{home}/decidi");
+    admin.submit(&home, &decide, &[("decisione", "ammetti")]).await;
+    let _server = Server::start(&town, vat(ADIGE), &stem).await;
+    until("both portals serve it", || async {
+        town.a.is_connected(&pin).await && town.b.is_connected(&pin).await
+    })
+    .await;
+    admin.submit(&home, &decide, &[("decisione", "sospendi")]).await;
+    within(SOON, "neither serves it any more", || async {
+        !town.a.is_connected(&pin).await && !town.b.is_connected(&pin).await
+    })
+    .await;
+    admin.submit(&home, &decide, &[("decisione", "riprendi")]).await;
+    until("both serve it again", || async {
+        town.a.is_connected(&pin).await && town.b.is_connected(&pin).await
+    })
+    .await;
+}
+
+fn certificate_pin(stem: &std::path::Path) -> String {
+    let file = stem.with_extension("cert");
+    let read = node::transport::identity::certificate(&fs::read(file).unwrap(), "it").unwrap();
+    engine::id::PeerId::of_spki(&read.spki).to_string()
 }

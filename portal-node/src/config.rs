@@ -67,18 +67,34 @@ pub struct DoorConfig {
     authorities: Vec<Vec<u8>>,
 }
 
-/// A mail server, spoken to with TLS from the start.
+/// A mail server, spoken to with TLS only.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmtpConfig {
     /// Its name.
     pub host: String,
-    /// Its port, 465 when not given.
+    /// How TLS begins.
+    #[serde(default)]
+    pub tls: SmtpTls,
+    /// Its port; 465 or 587, as TLS begins, when not given.
     pub port: Option<u16>,
+    /// Who signed its certificate, in PEM; the authorities that browsers trust when not given.
+    pub authority: Option<PathBuf>,
     /// The user.
     pub user: String,
     /// The file that holds the password and nothing else.
     pub password_file: PathBuf,
+}
+
+/// How TLS with a mail server begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// With the first byte.
+    #[default]
+    Implicit,
+    /// By the command STARTTLS, without which nothing is said.
+    Starttls,
 }
 
 impl DoorConfig {

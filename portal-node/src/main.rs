@@ -124,6 +124,16 @@ fn main() -> ExitCode {
                 let routes = serde_json::from_value::<Vec<RouteStatus>>(answer["routes"].clone());
                 let mut text = to_text(&tenants.unwrap_or_default());
                 write_routes(&mut text, &routes.unwrap_or_default());
+                let letters = &answer["letters"];
+                let [waiting, lost] = ["waiting", "lost"].map(|name| letters[name].as_u64());
+                if waiting.unwrap_or(0) + lost.unwrap_or(0) > 0 {
+                    text += &format!(
+                        "letters: {} wait for the mail server, {} were given up: {}\n",
+                        waiting.unwrap_or(0),
+                        lost.unwrap_or(0),
+                        letters["why"].as_str().unwrap_or_default()
+                    );
+                }
                 print!("{text}");
                 ExitCode::SUCCESS
             }

@@ -208,6 +208,8 @@ async fn at_the_door(door: Option<Door>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(enactor::run(Arc::clone(&portal)));
     tasks.spawn(lag::run(Arc::clone(&portal)));
+    let letters = Arc::clone(&portal);
+    tasks.spawn(async move { letters.post.run().await });
     for socket in sockets {
         let socket = socket.try_clone().and_then(TcpListener::from_std);
         match socket {
@@ -280,6 +282,12 @@ async fn answer(
                 let pages = door.iter().flat_map(|door| &door.sockets);
                 let pages: Vec<_> = pages.filter_map(|socket| socket.local_addr().ok()).collect();
                 told["pages"] = serde_json::json!(pages);
+                told["letters"] = door.map_or(serde_json::Value::Null, |door| {
+                    let (waiting, lost) = (door.portal.post.waiting(), door.portal.post.lost());
+                    let mut why = waiting.iter().chain(&lost).map(|letter| &letter.why);
+                    let why = why.rfind(|why| !why.is_empty());
+                    serde_json::json!({ "waiting": waiting.len(), "lost": lost.len(), "why": why })
+                });
                 told
             }
             Ask::Originals { vat, after } => {

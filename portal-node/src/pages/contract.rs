@@ -32,9 +32,11 @@ use crate::{
         sessions::{code, digest},
         throttle::Key,
     },
+    lang::Lang,
     office::now_ms,
     onboarding::{Onboarding, TEXT, onboarding},
     portal::{Portal, step},
+    post::{Fate, Letter},
 };
 
 /// How long a code counts.
@@ -220,7 +222,8 @@ pub async fn send_code(portal: Arc<Portal>, who: Caller, asked: Asked) -> Respon
     portal.throttle.failed(&key, Instant::now());
     let Ok(secret) = code() else { return broken(lang, &"no random numbers") };
     let hash = code_hash(&who, &secret);
-    let one = OneTime { hash, until_ms: now_ms() + CODE_MS, about: drawn.as_bytes().to_vec() };
+    let until_ms = now_ms() + CODE_MS;
+    let one = OneTime { hash, until_ms, about: drawn.as_bytes().to_vec() };
     let pec = papers.profile.get(ProfileField::Pec).to_owned();
     let text = format!(
         "Il codice per firmare il contratto di intermediazione della partita IVA\n{} è\n\n    {secret}\n\n\
@@ -229,18 +232,23 @@ pub async fn send_code(portal: Arc<Portal>, who: Caller, asked: Asked) -> Respon
         who.tenant(),
         portal.door.name
     );
-    let done = step(&who, Act::CodeSent, pec.clone());
     let edits = vec![CustomerEdit::Code(Some(one))];
     let noted = portal.books.edit_customer(who.tenant(), |_| Ok(edits)).await;
     if let Err(error) = noted {
         return broken(lang, &error);
     }
-    if let Err(error) = portal.post.send(&pec, "Codice per firmare il contratto", &text).await {
-        return broken(lang, &error);
-    }
-    let edits = vec![ContractEdit::Step(done)];
+    let subject = "Codice per firmare il contratto";
+    let letter = Letter { to: &pec, subject, text: &text, until_ms };
+    let (note, leads_to) = match portal.post.send(letter).await {
+        Ok(Fate::Left) => (pec, "/contratto?fatto=codice"),
+        // What became of it is on the page.
+        Ok(Fate::Waits(why)) => (format!("{pec}: in coda, {why}"), "/contratto"),
+        Ok(Fate::Lost(why)) => (format!("{pec}: non partito, {why}"), "/contratto"),
+        Err(error) => return broken(lang, &error),
+    };
+    let edits = vec![ContractEdit::Step(step(&who, Act::CodeSent, note))];
     match portal.books.edit_contract(who.tenant(), vec![], |_| Ok(edits)).await {
-        Ok(()) => redirect("/contratto?fatto=codice"),
+        Ok(()) => redirect(leads_to),
         Err(error) => broken(lang, &error),
     }
 }
@@ -338,7 +346,7 @@ fn shown(
     let body = html! {
         @if let Some((is_good, text)) = said { (notice(is_good, text)) }
         (terms(who, &papers))
-        (signing(who, &papers))
+        (signing(portal, who, &papers))
         (history(who, &papers))
     };
     let title = lang.t("Condizioni e contratto", "Terms and contract");
@@ -362,7 +370,7 @@ fn terms(who: &Caller, papers: &Papers) -> Markup {
                 ol.terms {
                     @for (heading, text, english) in TERMS {
                         li { strong { (heading) ". " } (text)
-                            @if lang == crate::lang::Lang::En { p.hint lang="en" { (english) } } }
+                            @if lang == Lang::En { p.hint lang="en" { (english) } } }
                     }
                 }
             }
@@ -381,7 +389,7 @@ fn terms(who: &Caller, papers: &Papers) -> Markup {
     }
 }
 
-fn signing(who: &Caller, papers: &Papers) -> Markup {
+fn signing(portal: &Portal, who: &Caller, papers: &Papers) -> Markup {
     let (lang, contract) = (who.lang(), &papers.contract);
     let may_draw = papers.here.is_confirmed && papers.here.is_accepted;
     html! {
@@ -424,6 +432,7 @@ fn signing(who: &Caller, papers: &Papers) -> Markup {
                                 (token(who.token()))
                                 button.quiet { (lang.t("Manda il codice a ", "Send the code to ")) (papers.profile.get(ProfileField::Pec)) }
                             }
+                            (letter(portal, lang, papers.profile.get(ProfileField::Pec)))
                             form.stack method="post" action="/contratto/codice/conferma" {
                                 (token(who.token()))
                                 label for="codice" { (lang.t("Codice di 8 cifre", "Code of 8 digits")) }
@@ -437,6 +446,27 @@ fn signing(who: &Caller, papers: &Papers) -> Markup {
             }
         }
     }
+}
+
+/// What became of the letter with the code, where it has not left.
+fn letter(portal: &Portal, lang: Lang, pec: &str) -> Markup {
+    let waiting = portal.post.waiting().into_iter().rfind(|standing| standing.to == pec);
+    if let Some(waiting) = waiting {
+        let text = lang.t(
+            "Il codice è in coda: il server di posta non lo prende. Riproviamo da soli fino alle",
+            "The code is queued: the mail server does not take it. We go on trying until",
+        );
+        return html! { (notice(false, &format!("{text} {}. ({})", words::moment(waiting.until_ms), waiting.why))) };
+    }
+    let lost = portal.post.lost().into_iter().rfind(|standing| standing.to == pec);
+    let Some(lost) = lost.filter(|lost| lost.until_ms + CODE_MS > now_ms()) else {
+        return html! {};
+    };
+    let text = lang.t(
+        "Il codice non è partito: controllate la PEC nei dati, o chiedetene un altro.",
+        "The code did not leave: check the PEC in your data, or ask for another.",
+    );
+    html! { (notice(false, &format!("{text} ({})", lost.why))) }
 }
 
 fn history(who: &Caller, papers: &Papers) -> Markup {

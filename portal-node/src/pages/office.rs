@@ -23,6 +23,7 @@ use crate::{
         asked::Asked,
         pass::{Officer, Refused},
     },
+    lang::Lang,
     office::now_ms,
     onboarding::Stage,
     portal::{Portal, step},
@@ -156,6 +157,7 @@ async fn shown_list(
         });
     let body = html! {
         @if let Some((is_good, text)) = said { (notice(is_good, text)) }
+        @if let Some(text) = letters(portal, lang) { (notice(false, &text)) }
         ul.counts {
             @for (stage, it, en) in Stage::NAMES {
                 li { strong { (count(stage)) } " " (lang.t(it, en)) }
@@ -214,4 +216,20 @@ async fn shown_list(
     let mut response = page(portal, who, Here::Customers, lang.t("Clienti", "Customers"), &body);
     *response.status_mut() = status;
     response
+}
+
+/// What to say of letters that wait for the mail server.
+fn letters(portal: &Portal, lang: Lang) -> Option<String> {
+    let waiting = portal.post.waiting();
+    let last = waiting.last()?;
+    let text = match waiting.len() {
+        1 => lang
+            .t("1 lettera aspetta il server di posta", "1 letter waits for the mail server")
+            .into(),
+        n => format!(
+            "{n} {}",
+            lang.t("lettere aspettano il server di posta", "letters wait for the mail server")
+        ),
+    };
+    Some(format!("{text}: {}", last.why))
 }

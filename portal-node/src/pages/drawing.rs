@@ -44,7 +44,7 @@ pub(super) fn picture(lang: Lang, here: &str, peers: &[Peer]) -> Markup {
          the table has the same data.",
     );
     html! {
-        svg.net viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) role="img" aria-labelledby="rete-nome rete-testo" {
+        svg.net viewBox={ "0 0 " (WIDTH) " " (height) } width=(WIDTH) height=(height) role="group" aria-labelledby="rete-nome rete-testo" {
             title id="rete-nome" { (lang.t("La rete", "The network")) }
             desc id="rete-testo" { (said) }
             @for (place, peer) in portals.iter().enumerate() {

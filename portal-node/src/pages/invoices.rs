@@ -96,6 +96,8 @@ async fn list(portal: Arc<Portal>, who: Caller, asked: Asked, direction: Directi
                 } }
             button { (lang.t("Mostra", "Show")) }
         }
+        noscript { p.hint { (lang.t("Senza JavaScript la lista non si aggiorna da sola: ricaricate la pagina.",
+            "Without JavaScript the list does not renew itself: reload the page.")) } }
         section.panel.list data-eventi="/fatture/eventi" aria-live="off" {
             @if rows.is_empty() {
                 p { (lang.t("Nessuna fattura con questi criteri.", "No invoice matches.")) }

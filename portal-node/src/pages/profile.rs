@@ -1,5 +1,5 @@
 //! The data of a company: typed in, checked, confirmed. What two people wrote without knowing of
-//! each other is shown with both values until one is chosen.
+//! each other, on two portals or over two forms, is shown with both values until one is chosen.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use engine::{
         step::Act,
     },
     id::VatNumber,
-    record::ProfileRecord,
+    record::{Conflict, ProfileRecord},
 };
 use maud::{Markup, html};
 
@@ -24,7 +24,11 @@ use super::{
     redirect, words,
 };
 use crate::{
-    door::{asked::Asked, pass::Caller},
+    door::{
+        asked::Asked,
+        pass::Caller,
+        sessions::{digest, hex},
+    },
     lang::Lang,
     onboarding::{FIELD_CHARS_MAX, Fault, REQUIRED, fault, faults},
     portal::{Portal, step},
@@ -86,7 +90,8 @@ pub async fn show(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response {
     let shown = starting(&portal, &who, &profile);
     let wrong = if shown.fields.is_empty() { vec![] } else { faults(who.tenant(), &shown) };
     let wrong = if is_untouched(&profile) { vec![] } else { wrong };
-    form(&portal, &who, StatusCode::OK, &profile, &shown, &wrong, said)
+    let sheet = Sheet { stored: &profile, shown: &shown, wrong: &wrong, clashes: &[] };
+    form(&portal, &who, StatusCode::OK, &sheet, said)
 }
 
 /// `GET /dati/controlla?campo=pec&valore=...`: what is wrong with a field, in words, while it is
@@ -108,22 +113,31 @@ pub async fn save(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response {
         Err(error) => return broken(lang, &error),
     };
     let mut edits: Vec<(ProfileField, String)> = Vec::new();
+    let mut clashes: Vec<(ProfileField, String)> = Vec::new();
     for (field, key) in ProfileField::KEYS {
         if field == ProfileField::Confirmed {
             continue;
         }
-        let text = if field.is_datum() {
+        let picked = asked.field(&format!("scelta_{key}"));
+        let text = if !picked.is_empty() {
+            tidy(field, picked)
+        } else if field.is_datum() {
             tidy(field, asked.field(key))
         } else if asked.field(key).is_empty() {
             String::new()
         } else {
             "yes".to_owned()
         };
-        // What the form showed and nobody touched is not an edit: somebody else's newer value
-        // of it stays. A conflict is settled by whatever is sent.
-        let is_in_conflict = before.conflicts.iter().any(|conflict| conflict.field == key);
         let shown = asked.field(&format!("prima_{key}"));
-        if is_in_conflict || text != shown || before.get(field).is_empty() {
+        let conflict = before.conflicts.iter().find(|conflict| conflict.field == key);
+        let seen = asked.field(&format!("visto_{key}"));
+        if seen != conflict.map(mark).unwrap_or_default() || shown != before.get(field) {
+            // Written meanwhile, and the form did not show it: what nobody touched in the form is no
+            // edit, and what somebody did must not take its place unseen.
+            if text != shown && (conflict.is_some() || text != before.get(field)) {
+                clashes.push((field, text));
+            }
+        } else if conflict.is_some() || text != shown {
             edits.push((field, text));
         }
     }
@@ -134,13 +148,28 @@ pub async fn save(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response {
         let text = lang
             .t("Non salvato: correggete i campi segnati.", "Not saved: mend the fields marked.");
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return form(&portal, &who, status, &before, &after, &wrong, Some((false, text)));
+        let sheet = Sheet { stored: &before, shown: &after, wrong: &wrong, clashes: &[] };
+        return form(&portal, &who, status, &sheet, Some((false, text)));
     }
     let written: Vec<_> = edits.iter().map(|(field, text)| (*field, text.as_str())).collect();
     if let Err(error) = portal.books.edit_profile(tenant, &written).await {
         return broken(lang, &error);
     }
-    redirect("/dati?fatto=salvato")
+    if clashes.is_empty() {
+        return redirect("/dati?fatto=salvato");
+    }
+    let stored = match portal.books.profile(tenant) {
+        Ok(stored) => stored,
+        Err(error) => return broken(lang, &error),
+    };
+    clashes.retain(|(_, text)| !too_long(text) && !text.chars().any(char::is_control));
+    let wrong = faults(tenant, &stored);
+    let text = lang.t(
+        "Qualcuno ha scritto altro nel frattempo: scegliete nei campi segnati. Il resto è salvato.",
+        "Somebody wrote something else meanwhile: choose in the fields marked. The rest is saved.",
+    );
+    let sheet = Sheet { stored: &stored, shown: &stored, wrong: &wrong, clashes: &clashes };
+    form(&portal, &who, StatusCode::CONFLICT, &sheet, Some((false, text)))
 }
 
 /// `POST /dati/conferma`: "CONFERMO I MIEI DATI".
@@ -159,7 +188,8 @@ pub async fn confirm(portal: Arc<Portal>, who: Caller, asked: Asked) -> Response
             "Not confirmed: the data changed, or something is missing. Check them again.",
         );
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return form(&portal, &who, status, &profile, &profile, &wrong, Some((false, text)));
+        let sheet = Sheet { stored: &profile, shown: &profile, wrong: &wrong, clashes: &[] };
+        return form(&portal, &who, status, &sheet, Some((false, text)));
     }
     let done = step(&who, Act::DataConfirmed, confirmation.clone());
     let edits = [(ProfileField::Confirmed, confirmation.as_str())];
@@ -217,20 +247,51 @@ fn tidy(field: ProfileField, text: &str) -> String {
     }
 }
 
+/// What the form is made of.
+struct Sheet<'s> {
+    /// What stands.
+    stored: &'s ProfileRecord,
+    /// What its fields have.
+    shown: &'s ProfileRecord,
+    wrong: &'s [(ProfileField, Fault)],
+    /// What was sent from a form that did not show what stands.
+    clashes: &'s [(ProfileField, String)],
+}
+
+impl Sheet<'_> {
+    /// The values to choose from, where there is a choice.
+    fn choice(&self, field: ProfileField) -> Vec<&str> {
+        let sent = self.clashes.iter().filter(|(here, _)| *here == field);
+        let sent = sent.map(|(_, text)| text.as_str());
+        let conflict = self.stored.conflicts.iter().find(|conflict| conflict.field == field.key());
+        let mut values: Vec<&str> = match conflict {
+            Some(conflict) => conflict.values.iter().map(String::as_str).collect(),
+            None if sent.clone().next().is_some() => vec![self.stored.get(field)],
+            None => vec![],
+        };
+        values.extend(sent);
+        values
+    }
+}
+
+/// What a form brings back of a conflict that it showed.
+fn mark(conflict: &Conflict) -> String {
+    hex(&digest(&conflict.values.join("\0"))[..8])
+}
+
 fn form(
     portal: &Portal,
     who: &Caller,
     status: StatusCode,
-    stored: &ProfileRecord,
-    shown: &ProfileRecord,
-    wrong: &[(ProfileField, Fault)],
+    sheet: &Sheet<'_>,
     said: Option<(bool, &str)>,
 ) -> Response {
     let (lang, may_edit) = (who.lang(), is_owner(who));
+    let Sheet { stored, shown, wrong, .. } = sheet;
     let is_confirmed = wrong.is_empty()
         && !is_untouched(stored)
         && stored.get(ProfileField::Confirmed) == profile::confirmation(&stored.fields);
-    let input = |name: ProfileField| one(lang, who.tenant(), may_edit, stored, shown, wrong, name);
+    let input = |name: ProfileField| one(lang, who.tenant(), may_edit, sheet, name);
     let body = html! {
         @if let Some((is_good, text)) = said { (notice(is_good, text)) }
         p.lead {
@@ -276,7 +337,7 @@ fn form(
                 } @else {
                     p { (lang.t("Prima di confermare:", "Before confirming:")) }
                     ul {
-                        @for (field, Fault(it, en)) in wrong {
+                        @for (field, Fault(it, en)) in *wrong {
                             li { a href={ "#" (field.key()) } { (words::field(lang, *field)) } ": " (lang.t(it, en)) }
                         }
                     }
@@ -294,12 +355,12 @@ fn one(
     lang: Lang,
     tenant: VatNumber,
     may_edit: bool,
-    stored: &ProfileRecord,
-    shown: &ProfileRecord,
-    wrong: &[(ProfileField, Fault)],
+    sheet: &Sheet<'_>,
     field: ProfileField,
 ) -> Markup {
     let key = field.key();
+    let Sheet { stored, shown, wrong, .. } = sheet;
+    let choice = sheet.choice(field);
     let fault = wrong.iter().find(|(here, _)| *here == field).map(|(_, fault)| *fault);
     let conflict = stored.conflicts.iter().find(|conflict| conflict.field == key);
     let is_fixed = field == ProfileField::VatNumber && shown.get(field) == tenant.to_string();
@@ -317,11 +378,17 @@ fn one(
                 @if let Some(Fault(it, en)) = fault { (lang.t(it, en)) }
             }
             @if let Some(conflict) = conflict {
-                div.conflict role="group" aria-label=(lang.t("Valori in conflitto", "Conflicting values")) {
-                    p { (lang.t("Sui due portali sono stati scritti valori diversi:",
-                        "Different values were written on the two portals:")) }
-                    ul { @for value in &conflict.values { li { code { (value) } } } }
-                    p { (lang.t("Lasciate nel campo quello giusto e salvate.", "Leave the right one in the field and save.")) }
+                input type="hidden" name={ "visto_" (key) } value=(mark(conflict));
+            }
+            @if !choice.is_empty() {
+                div.conflict role="group" aria-labelledby={ "scelta-" (key) } {
+                    p id={ "scelta-" (key) } { (lang.t("Sono stati scritti valori diversi. Quale vale?",
+                        "Different values were written. Which one counts?")) }
+                    @for value in &choice {
+                        @if may_edit {
+                            button.quiet name={ "scelta_" (key) } value=(value) { (lang.t("Tieni ", "Keep ")) (value) }
+                        } @else { p { code { (value) } } }
+                    }
                 }
             }
         }

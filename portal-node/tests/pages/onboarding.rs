@@ -170,54 +170,40 @@ async fn a_new_password_ends_sessions_on_both_portals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_people_wrote_apart_is_shown_with_both_values() {
+async fn a_form_that_is_old_does_not_take_the_place_of_what_was_written_since() {
     let mut town = Town::found().await;
     let mut admin = town.admin().await;
     let stem = town.customer(&mut admin, ADIGE, "Officine Adige").await;
-    let mut here = town.person(&mut admin, &stem, ADIGE, "maria", "owner").await;
-    // Two writers who do not know of each other: made by the engine, as two portals cut off would.
-    let page = here.submit("/dati", "/dati", &DATA).await;
-    assert_eq!(page.location, "/dati?fatto=salvato");
-    let mut there = Browser::new(town.b.pages, &town.authority(), Some(&stem));
-    log_in_soon(&mut there, "maria", PASSWORD).await;
-    let shared = tokio::sync::Mutex::new(&mut there);
-    until("the data are on B", || async {
-        shared.lock().await.get("/dati").await.text().contains("adige@pec.example.it")
-    })
-    .await;
-    here.get("/dati").await;
-    there.get("/dati").await;
-    let with = |pec: &'static str| {
-        let mut data: Vec<(&str, &str)> = DATA.to_vec();
-        data[3].1 = pec;
-        // What the form showed: only the PEC was touched.
-        data.extend([
-            ("prima_name", DATA[0].1),
-            ("prima_vat_number", DATA[1].1),
-            ("prima_recipient_code", DATA[2].1),
-            ("prima_pec", DATA[3].1),
-            ("prima_street", DATA[4].1),
-            ("prima_postal_code", DATA[5].1),
-            ("prima_city", DATA[6].1),
-            ("prima_province", "VR"),
-            ("prima_country", DATA[8].1),
-        ]);
-        data
-    };
-    let (one, two) = (with("uno@pec.example.it"), with("due@pec.example.it"));
-    let (one, two) = tokio::join!(here.post("/dati", &one), there.post("/dati", &two));
-    assert_eq!((one.status, two.status), (303, 303));
-    let shared = tokio::sync::Mutex::new((&mut here, &mut there));
-    // Whether the two edits met in flight is for the network to say: either both values are
-    // shown, or the later one was written upon the earlier, and then both portals show it.
-    until("both portals show the same", || async {
-        let (here, there) = &mut *shared.lock().await;
-        let (one, two) = (here.get("/dati").await.text(), there.get("/dati").await.text());
-        let both =
-            |page: &str| page.contains("uno@pec.example.it") && page.contains("due@pec.example.it");
-        let field = |page: &str| hidden(page, "prima_pec");
-        (both(&one) && both(&two))
-            || (!both(&one) && field(&one) == field(&two) && field(&one) != DATA[3].1)
-    })
-    .await;
+    let mut maria = town.person(&mut admin, &stem, ADIGE, "maria", "owner").await;
+    let mut piero = town.person(&mut admin, &stem, ADIGE, "piero", "owner").await;
+    assert_eq!(maria.submit("/dati", "/dati", &DATA).await.location, "/dati?fatto=salvato");
+
+    // Both look; one writes another PEC, the other a PEC and a telephone.
+    let seen = piero.get("/dati").await;
+    let mut hers = DATA;
+    hers[3].1 = "uno@pec.example.it";
+    assert_eq!(maria.submit("/dati", "/dati", &hers).await.location, "/dati?fatto=salvato");
+    let mut his: Vec<_> = DATA.to_vec();
+    his[3].1 = "due@pec.example.it";
+    his.push(("phone", "045 8000000"));
+    let page = piero.fill(&seen, "/dati", &his).await;
+    let text = page.text();
+    assert_eq!(page.status, 409, "{text}");
+    assert!(text.contains("Qualcuno ha scritto altro nel frattempo"), "{text}");
+    for value in ["uno@pec.example.it", "due@pec.example.it"] {
+        assert!(text.contains(&format!("name=\"scelta_pec\" value=\"{value}\"")), "{text}");
+    }
+    let stored = maria.get("/dati").await;
+    assert_eq!(hidden(&stored.text(), "prima_pec"), "uno@pec.example.it", "not overwritten");
+    assert_eq!(hidden(&stored.text(), "prima_phone"), "045 8000000", "the rest is saved");
+
+    // He picks; what nobody touched stays.
+    let pick = [("scelta_pec", "due@pec.example.it"), ("pec", "uno@pec.example.it")];
+    let fields: Vec<_> = DATA.iter().copied().filter(|(name, _)| *name != "pec").collect();
+    let fields = [&fields[..], &[("phone", "045 8000000")], &pick].concat();
+    assert_eq!(piero.fill(&page, "/dati", &fields).await.location, "/dati?fatto=salvato");
+    let text = maria.get("/dati").await.text();
+    assert_eq!(hidden(&text, "prima_pec"), "due@pec.example.it");
+    assert_eq!(hidden(&text, "prima_name"), "Officine Adige S.r.l.");
+    assert!(!text.contains("scelta_pec"), "nothing is left to choose");
 }

@@ -15,6 +15,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use certgen::{Issued, Password, Strength};
 use serde_json::{Value, json};
 
+use crate::tools::python;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const BEAT: Duration = Duration::from_millis(50);
 /// As a person's screen; pictures are as tall as their page.
@@ -180,6 +182,38 @@ impl Chrome {
         self.look("document.title").as_str().unwrap_or_default().to_owned()
     }
 
+    /// Puts a page in the place of this one.
+    pub fn show(&mut self, page: &str) {
+        self.look(&format!("document.open(), document.write({}), document.close()", json!(page)));
+    }
+
+    /// Whether pages run scripts, from the next one on: somebody may have shut JavaScript off.
+    pub fn runs_script(&mut self, does: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !does }));
+    }
+
+    /// Fails on what axe-core finds against WCAG 2.2 AA on this page, in the light and in the dark.
+    pub fn accessible(&mut self) {
+        let rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+        let asked = json!({ "runOnly": rules, "iframes": false, "resultTypes": ["violations"] });
+        for scheme in ["light", "dark"] {
+            let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+            self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
+            if self.look("typeof axe") != json!("object") {
+                let source = fs::read_to_string(axe()).unwrap();
+                self.call("Runtime.evaluate", &json!({ "expression": source }));
+            }
+            let found = self.look(&format!(
+                "axe.run(document, {asked}).then(all => all.violations.map(found => found.id + ': ' + found.help \
+                 + found.nodes.map(node => '\\n  ' + node.target + ' ' + node.failureSummary).join('')))"
+            ));
+            let found = found.as_array().expect("axe-core answers");
+            let found: Vec<_> = found.iter().filter_map(Value::as_str).collect();
+            assert!(found.is_empty(), "{} ({scheme}): {}", self.title(), found.join("\n"));
+        }
+        self.call("Emulation.setEmulatedMedia", &json!({ "features": [] }));
+    }
+
     /// Takes a picture of the whole page.
     pub fn picture(&mut self, name: &str) {
         let mut height = 500;
@@ -233,6 +267,15 @@ fn tool(name: &str, arguments: &[&str]) {
         panic!("{name} (Debian's libnss3-tools) is needed: make tools installs it ({error})")
     });
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// axe-core as it comes with its package from PyPI.
+fn axe() -> PathBuf {
+    let home = python("python").parent().and_then(Path::parent).unwrap().join("lib");
+    let versions = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path());
+    let mut found =
+        versions.map(|path| path.join("site-packages/axe_playwright_python/axe.min.js"));
+    found.find(|path| path.is_file()).expect("axe-core is there: make tools installs it")
 }
 
 /// Chromium, and the policy by which it shows the certificate without asking a person.

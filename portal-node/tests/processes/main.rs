@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod access;
+mod apart;
 mod chrome;
 mod customer;
 mod disks;
 mod files;
 mod starting;
+#[path = "../pages/tools.rs"]
+mod tools;
 mod town;

@@ -22,7 +22,7 @@ th{font-weight:600;font-size:12px;color:#56646f;text-align:left;border-bottom:1p
 td{padding:5px 6px;border-bottom:1px solid #e6ebef;vertical-align:top;overflow-wrap:anywhere}\
 .n{text-align:right;font-variant-numeric:tabular-nums}\
 .total{display:flex;justify-content:flex-end;gap:24px;margin-top:22px;padding:12px 16px;background:#eaf2f8;border-radius:4px;font-size:18px;font-weight:600}\
-footer{margin-top:26px;color:#7a8792;font-size:11px;border-top:1px solid #e6ebef;padding-top:8px}\
+footer{margin-top:26px;color:#56646f;font-size:11px;border-top:1px solid #e6ebef;padding-top:8px}\
 @media print{body{background:#fff}main{box-shadow:none;margin:0;padding:0;max-width:none}tr{break-inside:avoid}}\
 @media(max-width:640px){main{padding:18px;margin:0}.parties{grid-template-columns:1fr}}";
 

@@ -123,7 +123,12 @@ async fn a_customer_is_enabled_by_papers_begun_on_a_and_finished_on_b() {
     })
     .await;
 
-    // Everything is in the record, with user and certificate.
+    // Everything is in the record, with user and certificate; what a portal did by itself last.
+    let shared = tokio::sync::Mutex::new(&mut maria);
+    until("the portal says that it let the node in", || async {
+        shared.lock().await.get("/contratto").await.text().contains("replica abilitata")
+    })
+    .await;
     let page = maria.get("/contratto").await.text();
     for act in [
         "dati confermati",

@@ -18,7 +18,7 @@ use crate::{
     clock,
     error::{SqlError, code},
     reader::Outside,
-    ty::{Ty, array_elements, decimal},
+    ty::{Ty, array::elements, numeric},
 };
 
 mod decimals;
@@ -39,7 +39,7 @@ pub fn collations(db: &Connection) -> Result<()> {
         if a == b {
             return Ordering::Equal;
         }
-        match (decimal(a), decimal(b)) {
+        match (numeric::parse(a), numeric::parse(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             // What is no decimal comes last, as NaN does.
             (None, None) => a.cmp(b),
@@ -129,7 +129,7 @@ fn int_of(context: &Context<'_>, n: usize) -> std::result::Result<i64, SqlError>
         ValueRef::Real(n) => Ok(n.round() as i64),
         _ => {
             let text = text_of(context, n);
-            let whole = decimal(&text).map(|n| n.round());
+            let whole = numeric::parse(&text).map(|n| n.round());
             whole.and_then(|n| n.try_into().ok()).ok_or_else(|| {
                 SqlError::new(
                     code::INVALID_TEXT,
@@ -144,7 +144,7 @@ fn number_of(value: ValueRef<'_>) -> std::result::Result<Decimal, SqlError> {
     let found = match value {
         ValueRef::Integer(n) => Some(Decimal::from(n)),
         ValueRef::Real(n) => Decimal::try_from(n).ok(),
-        ValueRef::Text(text) => std::str::from_utf8(text).ok().and_then(decimal),
+        ValueRef::Text(text) => std::str::from_utf8(text).ok().and_then(numeric::parse),
         _ => None,
     };
     found.ok_or_else(|| SqlError::new(code::INVALID_TEXT, "invalid input for type numeric"))
@@ -227,13 +227,13 @@ fn casts(db: &Connection) -> Result<()> {
     strict(db, "arr_has", 2, |context| {
         let wanted = text_of(context, 1);
         let array = text_of(context, 0);
-        let has = array_elements(&array).iter().any(|element| element.as_deref() == Some(&*wanted));
+        let has = elements(&array).iter().any(|element| element.as_deref() == Some(&*wanted));
         Ok(Value::Integer(i64::from(has)))
     })?;
     strict(db, "arr_get", 2, |context| {
         let place = usize::try_from(int_of(context, 1)?).unwrap_or(0);
         let array = text_of(context, 0);
-        let element = place.checked_sub(1).and_then(|n| array_elements(&array).get(n).cloned());
+        let element = place.checked_sub(1).and_then(|n| elements(&array).get(n).cloned());
         Ok(element.flatten().map_or(Value::Null, Value::Text))
     })?;
     // int2vector counts from 0.
@@ -250,12 +250,12 @@ fn casts(db: &Connection) -> Result<()> {
     })?;
     strict(db, "arr_len", 1, |context| {
         let array = text_of(context, 0);
-        let count = array_elements(&array).len();
+        let count = elements(&array).len();
         Ok(if count == 0 { Value::Null } else { Value::Integer(i64::try_from(count).unwrap_or(0)) })
     })?;
     strict(db, "arr_join", 2, |context| {
         let array = text_of(context, 0);
-        let elements: Vec<_> = array_elements(&array).into_iter().flatten().collect();
+        let elements: Vec<_> = elements(&array).into_iter().flatten().collect();
         Ok(Value::Text(elements.join(&text_of(context, 1))))
     })?;
     // For json_each, which is how SQLite unfolds a list.
@@ -266,7 +266,7 @@ fn casts(db: &Connection) -> Result<()> {
             let text: String = text.chars().filter(|c| !c.is_control()).collect();
             format!("\"{text}\"")
         };
-        let elements: Vec<_> = array_elements(&array)
+        let elements: Vec<_> = elements(&array)
             .iter()
             .map(|element| element.as_ref().map_or("null".to_owned(), quoted))
             .collect();

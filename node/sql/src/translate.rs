@@ -16,11 +16,16 @@ use crate::{
     ty::Ty,
 };
 
+mod aggregate;
 mod call;
 mod cast;
 mod expression;
 mod from;
+mod name;
+mod operator;
+mod query;
 mod select;
+mod server;
 
 /// Deepest nesting of a statement: SQLite stops at 1000 of its own levels, and ours have several.
 const DEPTH_MAX: usize = 100;

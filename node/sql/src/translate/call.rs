@@ -2,41 +2,19 @@
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    WindowFrameBound, WindowSpec, WindowType,
 };
 
-use super::{Made1, Maker, Scope, expression::distinct, folded, literal, parts};
+use super::{
+    Made1, Maker, Scope,
+    aggregate::{AGGREGATES, WINDOWED},
+    expression::distinct,
+    parts,
+    server::constant,
+};
 use crate::{
     error::{SqlError, code},
     ty::Ty,
 };
-
-/// Aggregates, and functions that only windows have.
-const AGGREGATES: &[&str] = &[
-    "count",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "string_agg",
-    "array_agg",
-    "bool_and",
-    "bool_or",
-    "every",
-];
-const WINDOWED: &[&str] = &[
-    "row_number",
-    "rank",
-    "dense_rank",
-    "ntile",
-    "lag",
-    "lead",
-    "first_value",
-    "last_value",
-    "nth_value",
-    "percent_rank",
-    "cume_dist",
-];
 
 /// Ty::Name, its name in SQLite, what it takes, what it gives.
 const PLAIN: &[(&str, &str, &[Ty], Ty)] = &[
@@ -185,134 +163,6 @@ impl Maker {
         let arguments =
             arguments.iter().map(|one| self.expression(one, scope)).collect::<Result<_, _>>()?;
         self.call(name, arguments)
-    }
-
-    fn aggregate(
-        &mut self,
-        name: &str,
-        mut arguments: Vec<Made1>,
-        star: bool,
-        distinct: &str,
-        order: &str,
-    ) -> Result<(String, Ty), SqlError> {
-        let first = arguments.first().cloned();
-        let need = |first: Option<Made1>| first.ok_or_else(|| no_function(name, &[]));
-        Ok(match name {
-            "count" if star => ("count(*)".to_owned(), Ty::Int8),
-            "count" => (format!("count({distinct}{})", need(first)?.ordered()), Ty::Int8),
-            "sum" | "avg" => {
-                let mut of = need(first)?;
-                if of.ty == Ty::Unknown {
-                    of = self.coerce(of, Ty::Numeric)?;
-                }
-                match (name, of.ty) {
-                    ("sum", Ty::Int2 | Ty::Int4) => {
-                        (format!("sum({distinct}{})", of.sql), Ty::Int8)
-                    }
-                    ("sum", Ty::Float8) => (format!("sum({distinct}{})", of.sql), Ty::Float8),
-                    (_, Ty::Float8) => (format!("avg({distinct}{})", of.sql), Ty::Float8),
-                    (_, ty) if ty.is_number() => {
-                        (format!("n_{name}({distinct}{})", of.ordered()), Ty::Numeric)
-                    }
-                    (_, ty) => return Err(no_function(name, &[ty])),
-                }
-            }
-            "min" | "max" => {
-                let of = need(first)?;
-                let ty = if of.ty == Ty::Unknown { Ty::Text } else { of.ty };
-                (format!("{name}({})", of.ordered()), ty)
-            }
-            "bool_and" | "every" | "bool_or" => {
-                let of = self.coerce(need(first)?, Ty::Bool)?;
-                let call = if name == "bool_or" { "max" } else { "min" };
-                (format!("{call}({})", of.sql), Ty::Bool)
-            }
-            "string_agg" => {
-                let by = arguments.pop().filter(|_| arguments.len() == 1);
-                let of = self.cast(need(first)?, Ty::Text)?;
-                let by = self.cast(need(by)?, Ty::Text)?;
-                // SQLite takes a separator only without DISTINCT, as it takes one argument then.
-                if distinct.is_empty() {
-                    (format!("group_concat({}, {}{order})", of.sql, by.sql), Ty::Text)
-                } else {
-                    return Err(SqlError::unsupported("string_agg with DISTINCT"));
-                }
-            }
-            "array_agg" => {
-                let of = self.cast(need(first)?, Ty::Text)?;
-                (format!("group_concat({distinct}arr_quote({}){order})", of.sql), Ty::TextArray)
-            }
-            "row_number" | "rank" | "dense_rank" => (format!("{name}()"), Ty::Int8),
-            "percent_rank" | "cume_dist" => (format!("{name}()"), Ty::Float8),
-            "ntile" => {
-                let of = self.coerce(need(first)?, Ty::Int4)?;
-                (format!("ntile({})", of.sql), Ty::Int4)
-            }
-            _ => {
-                let ty = need(first)?.ty;
-                let list: Vec<_> = arguments.iter().map(|one| one.sql.as_str()).collect();
-                (format!("{name}({})", list.join(", ")), ty)
-            }
-        })
-    }
-
-    pub(super) fn over(
-        &mut self,
-        over: &WindowType,
-        scope: &mut Scope<'_>,
-    ) -> Result<String, SqlError> {
-        match over {
-            WindowType::NamedWindow(name) => {
-                let known = scope.windows.get(&folded(name)).cloned();
-                known.ok_or_else(|| {
-                    SqlError::new("42704", format!("window \"{}\" does not exist", name.value))
-                })
-            }
-            WindowType::WindowSpec(spec) => self.window(spec, scope),
-        }
-    }
-
-    pub(super) fn window(
-        &mut self,
-        spec: &WindowSpec,
-        scope: &mut Scope<'_>,
-    ) -> Result<String, SqlError> {
-        if spec.window_name.is_some() {
-            return Err(SqlError::unsupported("a window made from another"));
-        }
-        let mut sql = Vec::new();
-        if !spec.partition_by.is_empty() {
-            let mut by = Vec::new();
-            for expr in &spec.partition_by {
-                by.push(self.expression(expr, scope)?.ordered());
-            }
-            sql.push(format!("PARTITION BY {}", by.join(", ")));
-        }
-        if !spec.order_by.is_empty() {
-            sql.push(format!("ORDER BY {}", self.order(&spec.order_by, None, scope)?));
-        }
-        if let Some(frame) = &spec.window_frame {
-            let mut bound = |bound: &WindowFrameBound| -> Result<String, SqlError> {
-                let mut side = |n: &Option<Box<Expr>>, word: &str| match n {
-                    None => Ok(format!("UNBOUNDED {word}")),
-                    Some(n) => {
-                        Ok::<_, SqlError>(format!("{} {word}", self.expression(n, scope)?.sql))
-                    }
-                };
-                match bound {
-                    WindowFrameBound::CurrentRow => Ok("CURRENT ROW".to_owned()),
-                    WindowFrameBound::Preceding(n) => side(n, "PRECEDING"),
-                    WindowFrameBound::Following(n) => side(n, "FOLLOWING"),
-                }
-            };
-            let start = bound(&frame.start_bound)?;
-            let end = frame.end_bound.as_ref().map(&mut bound).transpose()?;
-            sql.push(match end {
-                Some(end) => format!("{} BETWEEN {start} AND {end}", frame.units),
-                None => format!("{} {start}", frame.units),
-            });
-        }
-        Ok(format!("({})", sql.join(" ")))
     }
 
     /// A function of the catalogue or of SQL, over arguments made.
@@ -581,72 +431,7 @@ pub(super) fn json(array: &Made1) -> String {
     format!("{call}({})", array.sql)
 }
 
-/// What drivers and tools ask of the server itself, and what is the answer here.
-fn constant(name: &str, arguments: &[Made1]) -> Option<Made1> {
-    let (sql, ty) = match name {
-        "version" => (
-            literal(&format!("PostgreSQL 15.0 (Staffetta {})", env!("CARGO_PKG_VERSION"))),
-            Ty::Text,
-        ),
-        "current_database" => ("database_name()".to_owned(), Ty::Name),
-        "current_schemas" => ("'{pg_catalog,public}'".to_owned(), Ty::TextArray),
-        "pg_get_userbyid" => ("session_name()".to_owned(), Ty::Name),
-        "pg_backend_pid"
-        | "pg_my_temp_schema"
-        | "txid_current"
-        | "pg_relation_size"
-        | "pg_total_relation_size"
-        | "pg_table_size"
-        | "pg_indexes_size"
-        | "pg_database_size"
-        | "inet_server_port"
-        | "age"
-        | "pg_stat_get_numscans"
-        | "pg_stat_get_tuples_inserted" => ("0".to_owned(), Ty::Int8),
-        "pg_size_pretty" => ("'0 bytes'".to_owned(), Ty::Text),
-        "pg_table_is_visible" | "pg_type_is_visible" | "pg_function_is_visible" => {
-            // Those of pg_catalog and of public are; what tools hide, they hide by its schema.
-            ("1".to_owned(), Ty::Bool)
-        }
-        "has_table_privilege" | "has_any_column_privilege" | "has_column_privilege" => {
-            let asked = arguments.last().and_then(|one| one.literal.clone()).unwrap_or_default();
-            let reads = asked.to_uppercase().contains("SELECT");
-            (i32::from(reads).to_string(), Ty::Bool)
-        }
-        "has_schema_privilege" | "has_database_privilege" => {
-            let asked = arguments.last().and_then(|one| one.literal.clone()).unwrap_or_default();
-            (i32::from(!asked.to_uppercase().contains("CREATE")).to_string(), Ty::Bool)
-        }
-        "pg_is_in_recovery" => ("1".to_owned(), Ty::Bool),
-        "pg_is_other_temp_schema"
-        | "pg_relation_is_publishable"
-        | "row_security_active"
-        | "pg_has_role"
-        | "pg_is_wal_replay_paused" => ("0".to_owned(), Ty::Bool),
-        "array_lower" => ("1".to_owned(), Ty::Int4),
-        "pg_get_expr"
-        | "pg_get_viewdef"
-        | "pg_get_ruledef"
-        | "pg_get_triggerdef"
-        | "pg_get_functiondef"
-        | "pg_get_statisticsobjdef_columns"
-        | "pg_get_partkeydef"
-        | "pg_get_serial_sequence"
-        | "pg_get_function_result"
-        | "pg_get_function_arguments"
-        | "pg_get_function_identity_arguments"
-        | "inet_server_addr"
-        | "inet_client_addr"
-        | "pg_tablespace_location" => ("NULL".to_owned(), Ty::Text),
-        "pg_postmaster_start_time" | "pg_conf_load_time" => {
-            ("CAST(unixepoch('subsec') * 1000000 AS INTEGER)".to_owned(), Ty::Timestamptz)
-        }
-        _ => return None,
-    };
-    Some(Made1::new(sql, ty))
-}
-
-fn no_function(name: &str, types: &[Ty]) -> SqlError {
+pub(super) fn no_function(name: &str, types: &[Ty]) -> SqlError {
     let types: Vec<_> = types.iter().map(|ty| ty.sql_name()).collect();
     let why = format!("function {name}({}) does not exist", types.join(", "));
     SqlError::new(code::NO_FUNCTION, why)

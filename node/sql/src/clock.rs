@@ -200,20 +200,27 @@ pub fn add(micros: i64, (months, more_days, more): (i64, i64, i64), sign: i64) -
 /// `date_trunc`.
 #[must_use]
 pub fn trunc(unit: &str, micros: i64) -> Option<i64> {
-    let day = micros.div_euclid(DAY);
+    let span = match unit {
+        "hour" => 3600 * SECOND,
+        "minute" => 60 * SECOND,
+        "second" => SECOND,
+        _ => return trunc_day(unit, micros.div_euclid(DAY)).map(|day| day * DAY),
+    };
+    Some(micros - micros.rem_euclid(span))
+}
+
+/// The first day of the unit, a day or longer, that a day is in.
+#[must_use]
+pub fn trunc_day(unit: &str, day: i64) -> Option<i64> {
     let (y, m, _) = civil(day);
-    let first = match unit {
+    Some(match unit {
         "year" => days(y, 1, 1),
         "quarter" => days(y, (m - 1) / 3 * 3 + 1, 1),
         "month" => days(y, m, 1),
         "week" => day - (day + 3).rem_euclid(7),
         "day" => day,
-        "hour" => return Some(micros - micros.rem_euclid(3600 * SECOND)),
-        "minute" => return Some(micros - micros.rem_euclid(60 * SECOND)),
-        "second" => return Some(micros - micros.rem_euclid(SECOND)),
         _ => return None,
-    };
-    Some(first * DAY)
+    })
 }
 
 /// `extract`, in microunits: seconds have a fraction.

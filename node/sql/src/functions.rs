@@ -4,7 +4,7 @@
 //! All are strict (null in, null out) unless they say otherwise, and pure unless they ask
 //! [`Outside`]. Errors carry PostgreSQL's codes through SQLite (see [`crate::error`]).
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 use regex_lite::RegexBuilder;
 use rusqlite::{
@@ -35,18 +35,7 @@ const PATTERN_MEMORY_BYTES: usize = 256 * 1024;
 /// # Errors
 /// None in practice.
 pub fn collations(db: &Connection) -> Result<()> {
-    db.create_collation("NUM", |a: &str, b: &str| {
-        if a == b {
-            return Ordering::Equal;
-        }
-        match (numeric::parse(a), numeric::parse(b)) {
-            (Some(a), Some(b)) => a.cmp(&b),
-            // What is no decimal comes last, as NaN does.
-            (None, None) => a.cmp(b),
-            (None, _) => Ordering::Greater,
-            (_, None) => Ordering::Less,
-        }
-    })
+    db.create_collation("NUM", numeric::compare)
 }
 
 /// Makes every function known to `db`.
@@ -155,17 +144,26 @@ fn times(db: &Connection) -> Result<()> {
         SqlError::new(code::INVALID_PARAMETER, format!("unit \"{unit}\" not recognized for {what}"))
     };
     strict(db, "d_trunc", 2, move |context| {
-        let unit = text_of(context, 0).to_ascii_lowercase();
-        let found = clock::trunc(&unit, int_of(context, 1)?);
+        let (unit, at) = (text_of(context, 0), int_of(context, 1)?);
+        let found = clock::trunc(&unit, at);
+        let found = found.or_else(|| clock::trunc(&unit.to_ascii_lowercase(), at));
+        found.map(Value::Integer).ok_or_else(|| field("date_trunc", &unit))
+    })?;
+    // Of days alone: no time of the day to cut off and put back.
+    strict(db, "day_trunc", 2, move |context| {
+        let (unit, day) = (text_of(context, 0), int_of(context, 1)?);
+        let found = clock::trunc_day(&unit, day);
         found.map(Value::Integer).ok_or_else(|| field("date_trunc", &unit))
     })?;
     strict(db, "d_part", 2, move |context| {
         let unit = text_of(context, 0).to_ascii_lowercase();
         let found =
             clock::extract(&unit, int_of(context, 1)?).ok_or_else(|| field("extract", &unit))?;
-        let scale = if matches!(&*unit, "second" | "epoch") { 6 } else { 0 };
-        let value = if scale == 6 { found } else { found / 1_000_000 };
-        Ok(Value::Text(Decimal::new(value, scale).to_string()))
+        Ok(Value::Text(if matches!(&*unit, "second" | "epoch") {
+            Decimal::new(found, 6).to_string()
+        } else {
+            (found / 1_000_000).to_string()
+        }))
     })?;
     strict(db, "ts_add", 3, |context| {
         let interval = text_of(context, 1);

@@ -13,10 +13,13 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, params_from_iter, types::Value};
 
-use crate::{catalog, functions, table::TABLES};
+use crate::{
+    catalog, functions,
+    table::{STATISTICS, TABLES},
+};
 
 /// Of the schema, the catalogue, and how rows are made. Another version is filled anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Memory for the writer's pages.
 const CACHE_KIB: i64 = 4096;
 
@@ -167,6 +170,10 @@ impl Shelf {
             INSERT INTO _head VALUES (0, 0);
             CREATE TABLE _document (document TEXT PRIMARY KEY) WITHOUT ROWID;\n";
         sql += &catalog::schema();
+        sql += "ANALYZE sqlite_schema;\n";
+        for (table, index, rows) in STATISTICS {
+            sql += &format!("INSERT INTO sqlite_stat1 VALUES ('{table}', '{index}', '{rows}');\n");
+        }
         sql += &format!("PRAGMA user_version = {VERSION}; COMMIT;");
         self.db.execute_batch(&sql)?;
         catalog::fill(&self.db)

@@ -111,13 +111,28 @@ struct Made1 {
     literal: Option<String>,
     /// The number of a parameter.
     parameter: Option<usize>,
+    /// Of a moment that is always midnight: the SQL of its day.
+    day: Option<String>,
     nullable: bool,
     origin: (u32, i16),
 }
 
 impl Made1 {
     fn new(sql: impl Into<String>, ty: Ty) -> Self {
-        Self { sql: sql.into(), ty, literal: None, parameter: None, nullable: true, origin: (0, 0) }
+        Self {
+            sql: sql.into(),
+            ty,
+            literal: None,
+            parameter: None,
+            day: None,
+            nullable: true,
+            origin: (0, 0),
+        }
+    }
+
+    /// The midnight with which a day begins.
+    fn midnight(day: String, ty: Ty) -> Self {
+        Self { day: Some(day.clone()), ..Self::new(format!("({day} * 86400000000)"), ty) }
     }
 
     fn is_null(&self) -> bool {
@@ -127,6 +142,11 @@ impl Made1 {
     /// The SQL where an order matters: decimals are texts, and need theirs.
     fn ordered(&self) -> String {
         if self.ty == Ty::Numeric { format!("{} COLLATE NUM", self.sql) } else { self.sql.clone() }
+    }
+
+    /// The SQL where only equality matters.
+    fn grouped(&self) -> String {
+        if self.ty == Ty::Numeric { format!("n_key({})", self.sql) } else { self.sql.clone() }
     }
 }
 

@@ -8,7 +8,10 @@ use rusqlite::{
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::{int_of, number_of, strict};
-use crate::error::{SqlError, code};
+use crate::{
+    error::{SqlError, code},
+    ty::numeric::{Small, key},
+};
 
 /// Digits after the point of a quotient at most.
 const QUOTIENT_SCALE: u32 = 20;
@@ -83,6 +86,14 @@ pub(super) fn register(db: &Connection) -> Result<()> {
             Ok(value(rounded(number, scale, strategy)?))
         })?;
     }
+    // What to group by.
+    strict(db, "n_key", 1, |context| {
+        let of = context.get_raw(0);
+        Ok(match of {
+            ValueRef::Text(text) => key(&String::from_utf8_lossy(text)),
+            _ => key(&number_of(of)?.to_string()),
+        })
+    })?;
     strict(db, "n_cast", 3, |context| {
         let (precision, scale) = (int_of(context, 1)?, int_of(context, 2)?);
         let number = rounded(number_of(context.get_raw(0))?, scale, half())?;
@@ -133,37 +144,52 @@ fn rounded(
     units.checked_mul(unit).ok_or_else(range)
 }
 
-/// A sum under way, and how many are in it. Sums over the ends of the range are an error at the
-/// end, not a wrong number.
+/// A sum under way, and how many are in it: its digits as a whole number, with the longest scale
+/// met. Sums over the ends of the range are an error at the end, not a wrong number.
 #[derive(Debug, Default)]
 pub struct Running {
-    sum: Decimal,
+    digits: i128,
+    scale: u32,
     count: i64,
     overflow: bool,
 }
 
 impl Running {
     fn step(&mut self, context: &Context<'_>, sign: i64) -> Result<()> {
-        let raw = context.get_raw(0);
-        if raw == ValueRef::Null {
-            return Ok(());
-        }
-        let number = number_of(raw).map_err(SqlError::raise)?;
-        let sum =
-            if sign > 0 { self.sum.checked_add(number) } else { self.sum.checked_sub(number) };
-        match sum {
-            Some(sum) => self.sum = sum,
-            None => self.overflow = true,
-        }
+        let (digits, scale) = match context.get_raw(0) {
+            ValueRef::Null => return Ok(()),
+            ValueRef::Text(text) if let Some(small) = Small::parse(text) => {
+                (i128::from(small.digits), small.scale)
+            }
+            raw => {
+                let number = number_of(raw).map_err(SqlError::raise)?;
+                (number.mantissa(), number.scale())
+            }
+        };
         self.count += sign;
+        if self.add(digits * i128::from(sign), scale).is_none() {
+            self.overflow = true;
+        }
         Ok(())
     }
 
-    fn total(&self) -> Result<Option<Decimal>> {
-        if self.overflow {
-            return Err(range().raise());
+    fn add(&mut self, mut digits: i128, scale: u32) -> Option<()> {
+        if scale > self.scale {
+            self.digits = self.digits.checked_mul(10_i128.checked_pow(scale - self.scale)?)?;
+            self.scale = scale;
+        } else if scale < self.scale {
+            digits = digits.checked_mul(10_i128.checked_pow(self.scale - scale)?)?;
         }
-        Ok((self.count > 0).then_some(self.sum))
+        self.digits = self.digits.checked_add(digits)?;
+        Some(())
+    }
+
+    fn total(&self) -> Result<Option<Decimal>> {
+        if self.count <= 0 {
+            return Ok(None);
+        }
+        let sum = Decimal::try_from_i128_with_scale(self.digits, self.scale).ok();
+        sum.filter(|_| !self.overflow).map(Some).ok_or_else(|| range().raise())
     }
 
     fn mean(&self) -> Result<Option<Decimal>> {

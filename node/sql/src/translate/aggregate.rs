@@ -130,7 +130,7 @@ impl Maker {
         if !spec.partition_by.is_empty() {
             let mut by = Vec::new();
             for expr in &spec.partition_by {
-                by.push(self.expression(expr, scope)?.ordered());
+                by.push(self.expression(expr, scope)?.grouped());
             }
             sql.push(format!("PARTITION BY {}", by.join(", ")));
         }

@@ -257,6 +257,13 @@ impl Maker {
                     Ty::Timestamp => Ty::Timestamp,
                     _ => Ty::Timestamptz,
                 };
+                let unit = arguments[0].literal.as_deref().map(str::to_ascii_lowercase);
+                let unit = unit.filter(|unit| crate::clock::trunc_day(unit, 0).is_some());
+                if let (Some(unit), Ok(of)) = (unit, self.coerce(arguments[1].clone(), ty))
+                    && let Some(day) = of.day
+                {
+                    return Ok(Made1::midnight(format!("day_trunc('{unit}', {day})"), ty));
+                }
                 return self.typed("d_trunc", arguments, &[Ty::Text, ty], ty, "");
             }
             ("date_part" | "extract", 2) => {

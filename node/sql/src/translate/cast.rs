@@ -66,8 +66,13 @@ impl Maker {
                 Err(_) => format!("CAST({} AS TEXT)", made.sql),
             },
             (from, Ty::Float8) if from.is_number() => format!("CAST({} AS REAL)", made.sql),
-            (Ty::Date, Ty::Timestamp | Ty::Timestamptz) => format!("({} * 86400000000)", made.sql),
-            (Ty::Timestamp, Ty::Timestamptz) | (Ty::Timestamptz, Ty::Timestamp) => made.sql.clone(),
+            (Ty::Date, Ty::Timestamp | Ty::Timestamptz) => {
+                let nullable = made.nullable;
+                return Ok(Made1 { nullable, ..Made1::midnight(made.sql, ty) });
+            }
+            (Ty::Timestamp, Ty::Timestamptz) | (Ty::Timestamptz, Ty::Timestamp) => {
+                return Ok(Made1 { ty, origin: (0, 0), parameter: None, ..made });
+            }
             (from, to) if from.is_text() && (to.is_text() || to.is_array()) => made.sql.clone(),
             (from, to) if from.is_array() && (to.is_array() || to.is_text()) => made.sql.clone(),
             (Ty::Int2Vector, to) if to.is_text() => made.sql.clone(),
@@ -158,7 +163,10 @@ impl Maker {
             (Ty::Bool, to) if to.is_int() => value.clone(),
             (from, Ty::Bool) if from.is_int() => format!("({value} <> 0)"),
             (from, to) if to.is_int() && from.is_number() => format!("cast_to({target}, {value})"),
-            (Ty::Timestamp | Ty::Timestamptz, Ty::Date) => format!("day_of({value})"),
+            (Ty::Timestamp | Ty::Timestamptz, Ty::Date) => match &made.day {
+                Some(day) => day.clone(),
+                None => format!("day_of({value})"),
+            },
             (Ty::Bytea, _) | (_, Ty::Bytea) => {
                 return Err(SqlError::unsupported("this cast of a bytea"));
             }

@@ -178,15 +178,15 @@ impl Maker {
         };
         if let Some(place) = place {
             let made = list.get(place).ok_or_else(|| no_place("GROUP BY", place + 1))?;
-            return Ok(made.ordered());
+            return Ok(made.grouped());
         }
         match self.expression(expr, scope) {
-            Ok(made) => Ok(made.ordered()),
+            Ok(made) => Ok(made.grouped()),
             Err(error) if error.code == code::NO_COLUMN => {
                 let Expr::Identifier(name) = expr else { return Err(error) };
                 let name = folded(name);
                 let place = columns.iter().position(|column| column.name == name);
-                place.map(|place| list[place].ordered()).ok_or(error)
+                place.map(|place| list[place].grouped()).ok_or(error)
             }
             Err(error) => Err(error),
         }

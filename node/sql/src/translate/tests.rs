@@ -84,6 +84,10 @@ fn expressions_mean_what_postgresql_means_by_them() {
             "2026|2026-05-01 00:00:00",
         ),
         (
+            "date_trunc('Quarter', date '2026-05-17')::date, date_trunc('week', date '2026-05-17'), date_trunc('hour', date '2026-05-17')",
+            "2026-04-01|2026-05-11 00:00:00+00|2026-05-17 00:00:00+00",
+        ),
+        (
             "to_char(date '2026-05-01', 'DD/MM/YYYY'), to_char(1234.5, 'FM9,990.00')",
             "01/05/2026|1,234.50",
         ),
@@ -126,6 +130,20 @@ fn queries_return_what_they_say() {
             "SELECT sum(d) OVER (ORDER BY n), row_number() OVER (ORDER BY d DESC) FROM {t} ORDER BY n",
             "1.5|3;11.5|1;20.75|2",
         ),
+        (
+            "SELECT sum(n), count(*) FROM (VALUES (22.0, 1), (22, 2), (4.00, 3), (NULL, 4), (-22, 5)) AS r(rate, n) GROUP BY rate ORDER BY rate",
+            "5|1;3|1;3|2;4|1",
+        ),
+        (
+            "SELECT r, sum(r) OVER (PARTITION BY r) FROM (VALUES (22.0), (22), (4)) AS t(r) ORDER BY 2, r",
+            "4|4;22.0|44.0;22|44.0",
+        ),
+        (
+            "SELECT sum(x) FROM (VALUES (0.001), (-0.01), (123456789012345678901)) AS t(x)",
+            "123456789012345678900.991",
+        ),
+        ("SELECT sum(x) FROM (VALUES (79228162514264337593543950335), (1)) AS t(x)", "22003"),
+        ("SELECT avg(x), sum(x) FROM (SELECT 1.5 AS x WHERE 1 = 2) t", "|"),
         ("SELECT DISTINCT d FROM (SELECT 22 AS d UNION ALL SELECT 22.00) x", "22"),
         (
             "SELECT s AS label, count(*) FROM {t} GROUP BY label HAVING count(*) > 0 ORDER BY 1",

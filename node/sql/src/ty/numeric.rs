@@ -1,11 +1,94 @@
-//! Decimals: their text, and PostgreSQL's binary form.
+//! Decimals: their text, their order, and PostgreSQL's binary form.
+//!
+//! What an invoice has is short. [`Small`] reads such a text in a few nanoseconds, where a decimal
+//! of 28 digits takes fifty, for each row that is summed and each comparison of a sort.
 
+use std::cmp::Ordering;
+
+use rusqlite::types::Value;
 use rust_decimal::Decimal;
 
 /// A decimal from its digits; also `1e-3`.
 #[must_use]
 pub fn parse(text: &str) -> Option<Decimal> {
     Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok()
+}
+
+/// A decimal of at most 18 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Small {
+    /// Its digits, as if there were no point.
+    pub digits: i64,
+    /// How many of them stand after the point.
+    pub scale: u32,
+}
+
+impl Small {
+    /// None for what is longer or written in another way, which may be a decimal all the same.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+        let (mut digits, mut count, mut after) = (0_i64, 0, None);
+        for byte in text {
+            match byte {
+                b'0'..=b'9' if count < 18 => {
+                    digits = digits * 10 + i64::from(byte - b'0');
+                    count += 1;
+                }
+                b'.' if after.is_none() && count > 0 => after = Some(count),
+                _ => return None,
+            }
+        }
+        let scale = after.map_or(0, |after| count - after);
+        let digits = if negative { -digits } else { digits };
+        (count > 0).then_some(Self { digits, scale })
+    }
+
+    /// Without zeros at its end.
+    fn shortest(mut self) -> Self {
+        while self.scale > 0 && self.digits % 10 == 0 {
+            self = Self { digits: self.digits / 10, scale: self.scale - 1 };
+        }
+        self
+    }
+}
+
+/// The order of two decimals by their texts. What is no decimal comes last, as NaN does.
+#[must_use]
+pub fn compare(a: &str, b: &str) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    if let (Some(a), Some(b)) = (Small::parse(a.as_bytes()), Small::parse(b.as_bytes())) {
+        // 18 digits and 18 more are within 39.
+        let whole = |small: Small, other: Small| {
+            i128::from(small.digits) * 10_i128.pow(other.scale.saturating_sub(small.scale))
+        };
+        return whole(a, b).cmp(&whole(b, a));
+    }
+    match (parse(a), parse(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (None, None) => a.cmp(b),
+        (None, _) => Ordering::Greater,
+        (_, None) => Ordering::Less,
+    }
+}
+
+/// A value that is the same for equal decimals and no others, whatever zeros they end with: a
+/// whole number where one suffices, which SQLite sorts without asking us.
+#[must_use]
+pub fn key(text: &str) -> Value {
+    let packed = |small: Small| {
+        let Small { digits, scale } = small.shortest();
+        let fits = digits.unsigned_abs() < 1 << 57;
+        fits.then(|| Value::Integer(digits << 5 | i64::from(scale)))
+    };
+    if let Some(key) = Small::parse(text.as_bytes()).and_then(packed) {
+        return key;
+    }
+    let Some(number) = parse(text) else { return Value::Text(text.to_owned()) };
+    let text = number.normalize().to_string();
+    Small::parse(text.as_bytes()).and_then(packed).unwrap_or(Value::Text(text))
 }
 
 /// PostgreSQL's binary numeric: groups of four decimal digits.
@@ -88,5 +171,50 @@ mod tests {
         let mut bytes = Vec::new();
         write_binary(parse("12345678.90").unwrap(), &mut bytes);
         assert_eq!(bytes, [0, 3, 0, 1, 0, 0, 0, 2, 4, 210, 22, 46, 35, 40]);
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_way_says() {
+        let texts = [
+            "0",
+            "-0.00",
+            "1",
+            "1.0",
+            "1.00",
+            "-1",
+            "22.00",
+            "22",
+            "0.01",
+            "-0.01",
+            "10",
+            "1e2",
+            "100",
+            "999999999999999999",
+            "9999999999999999990",
+            "123456789012345678.9",
+            "0.000000000000000001",
+            "0.0000000000000000001",
+            "1.0000000000000000000",
+            "100000000000000000",
+            "144115188075855872",
+            "-144115188075855872.0",
+            "79228162514264337593543950335",
+        ];
+        for a in texts {
+            let long = parse(a).unwrap();
+            if let Some(small) = Small::parse(a.as_bytes()) {
+                assert_eq!(Decimal::new(small.digits, small.scale), long, "{a}");
+            }
+            for b in texts {
+                let order = long.cmp(&parse(b).unwrap());
+                assert_eq!(compare(a, b), order, "{a} {b}");
+                assert_eq!(key(a) == key(b), order == Ordering::Equal, "{a} {b}");
+            }
+        }
+        for odd in ["", "-", ".", "1.2.3", "1,5", "NaN", "+1", " 1", ".5"] {
+            assert_eq!(Small::parse(odd.as_bytes()), None, "{odd}");
+        }
+        assert_eq!(compare("NaN", "5"), Ordering::Greater);
+        assert_eq!(key("22.00"), Value::Integer(22 << 5));
     }
 }

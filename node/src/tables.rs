@@ -36,8 +36,9 @@ use crate::{
 pub mod door;
 pub(crate) mod rows;
 
-/// Documents of one batch: few enough that a reader sees an invoice a moment after it came.
-const BATCH: usize = 256;
+/// Documents of one batch at most. One has all that waits, so that a reader sees an invoice a
+/// moment after it came; of very many each page of the tables is written once and not often.
+const BATCH: usize = 8192;
 /// How often a shelf looks whether there is more.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Pause after something went wrong.
@@ -172,6 +173,8 @@ enum FillError {
     Shelf(#[from] ShelfError),
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    #[error("it is over")]
+    Stopped,
 }
 
 impl Work {
@@ -182,7 +185,7 @@ impl Work {
                 .map_err(FillError::from)
                 .and_then(|mut shelf| self.follow(&mut shelf, &mut rebuilds));
             match done {
-                Ok(()) => return,
+                Ok(()) | Err(FillError::Stopped) => return,
                 Err(error) => {
                     let tenant = self.source.tenant;
                     tracing::warn!(%tenant, %error, "the tables for SQL wait");
@@ -217,16 +220,19 @@ impl Work {
     /// One batch. False when there is nothing more.
     fn batch(&self, shelf: &mut Shelf, position: u64, shown: u64) -> Result<bool, FillError> {
         let Source { tenant, mirror, store, .. } = &*self.source;
-        let changes = mirror.changes_after(*tenant, position, BATCH)?;
+        let mut changes = mirror.changes_after(*tenant, position, BATCH)?;
         let Some(last) = changes.last() else {
             if shown > position {
-                shelf.apply(shown, &[])?;
+                shelf.apply::<FillError>(shown, [])?;
             }
             return Ok(false);
         };
         let upto = last.position;
-        let mut entries = Vec::with_capacity(changes.len());
-        for change in &changes {
+        changes.sort_unstable_by_key(|change| change.document);
+        let entries = changes.iter().map(|change| {
+            if self.stop.load(Ordering::SeqCst) {
+                return Err(FillError::Stopped);
+            }
             let record = mirror.get(*tenant, change.document)?;
             let record = record.and_then(|bytes| Record::decode(&bytes).ok());
             let entry = record.map_or(Entry::Gone, |record| {
@@ -235,9 +241,9 @@ impl Work {
                 };
                 rows::entry(*tenant, change.document, &record, &original)
             });
-            entries.push((rows::key(change.document), entry));
-        }
-        shelf.apply(upto, &entries)?;
+            Ok((rows::key(change.document), entry))
+        });
+        shelf.apply(upto, entries)?;
         Ok(true)
     }
 

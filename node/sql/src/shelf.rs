@@ -118,13 +118,26 @@ impl Shelf {
     }
 
     /// Makes `entries` (a document's id in hexadecimal and what it says) and `position` visible
-    /// together.
+    /// together. They are taken one by one. Many are written quickest in the order of their ids:
+    /// rows lie in that order, and each page is then written once.
     ///
     /// # Errors
-    /// [`ShelfError`]; nothing was changed.
-    pub fn apply(&mut self, position: u64, entries: &[(String, Entry)]) -> Result<(), ShelfError> {
-        let done = apply(&mut self.db, position, entries);
-        done.map_err(|error| self.named(&error))
+    /// [`ShelfError`], or that of an entry; nothing was changed.
+    pub fn apply<E: From<ShelfError>>(
+        &mut self,
+        position: u64,
+        entries: impl IntoIterator<Item = Result<(String, Entry), E>>,
+    ) -> Result<(), E> {
+        let path = &self.path;
+        let named = |error: rusqlite::Error| E::from(named(path, &error));
+        let all = self.db.transaction().map_err(named)?;
+        for entry in entries {
+            let (document, entry) = entry?;
+            put(&all, &document, &entry).map_err(named)?;
+        }
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        all.execute("UPDATE _head SET position = ?1", [position]).map_err(named)?;
+        all.commit().map_err(named)
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Self> {
@@ -180,60 +193,62 @@ impl Shelf {
     }
 
     fn named(&self, error: &rusqlite::Error) -> ShelfError {
-        ShelfError { path: self.path.display().to_string(), why: error.to_string() }
+        named(&self.path, error)
     }
 }
 
-fn apply(db: &mut Connection, position: u64, entries: &[(String, Entry)]) -> rusqlite::Result<()> {
-    let all = db.transaction()?;
-    for (document, entry) in entries {
-        {
-            let mut known = all.prepare_cached("INSERT OR IGNORE INTO _document VALUES (?1)")?;
-            let new = known.execute([document])?;
-            let mut count = all.prepare_cached("UPDATE _head SET documents = documents + ?1")?;
-            count.execute([i64::from(new > 0)])?;
+fn named(path: &Path, error: &rusqlite::Error) -> ShelfError {
+    ShelfError { path: path.display().to_string(), why: error.to_string() }
+}
+
+/// Puts a document's rows in the place of those it had.
+fn put(db: &Connection, document: &str, entry: &Entry) -> rusqlite::Result<()> {
+    let new =
+        db.prepare_cached("INSERT OR IGNORE INTO _document VALUES (?1)")?.execute([document])?;
+    if new > 0 {
+        db.prepare_cached("UPDATE _head SET documents = documents + 1")?.execute([])?;
+    }
+    match entry {
+        Entry::Invoice(rows) => {
+            remove_invoice(db, document)?;
+            for (table, values) in rows {
+                insert(db, table, values)?;
+            }
+            stand(db, document)?;
         }
-        match entry {
-            Entry::Invoice(rows) => {
-                remove_invoice(&all, document)?;
-                for (table, values) in rows {
-                    insert(&all, table, values)?;
-                }
-                stand(&all, document)?;
+        Entry::Outcome { state, sdi_id, alarm, rows } => {
+            remove_outcomes(db, document)?;
+            for values in rows {
+                insert(db, "outcomes", values)?;
             }
-            Entry::Outcome { state, sdi_id, alarm, rows } => {
-                all.prepare_cached("DELETE FROM outcomes WHERE invoice_id = ?1")?
-                    .execute([document])?;
-                for values in rows {
-                    insert(&all, "outcomes", values)?;
-                }
-                all.prepare_cached("INSERT OR REPLACE INTO _standing VALUES (?1, ?2, ?3, ?4)")?
-                    .execute((document, state, sdi_id, alarm))?;
-                stand(&all, document)?;
-            }
-            Entry::Annotation { registered_at, paid_at, notes } => {
-                all.prepare_cached("INSERT OR REPLACE INTO _mark VALUES (?1, ?2, ?3, ?4)")?
-                    .execute((document, registered_at, paid_at, notes))?;
-                stand(&all, document)?;
-            }
-            Entry::Profile(values) => {
-                all.execute("DELETE FROM profile", [])?;
-                insert(&all, "profile", values)?;
-            }
-            Entry::Contract(values) => {
-                all.execute("DELETE FROM contracts", [])?;
-                insert(&all, "contracts", values)?;
-            }
-            Entry::Gone => {
-                remove_invoice(&all, document)?;
-                all.prepare_cached("DELETE FROM outcomes WHERE invoice_id = ?1")?
-                    .execute([document])?;
-            }
+            db.prepare_cached("INSERT OR REPLACE INTO _standing VALUES (?1, ?2, ?3, ?4)")?
+                .execute((document, state, sdi_id, alarm))?;
+            stand(db, document)?;
+        }
+        Entry::Annotation { registered_at, paid_at, notes } => {
+            db.prepare_cached("INSERT OR REPLACE INTO _mark VALUES (?1, ?2, ?3, ?4)")?
+                .execute((document, registered_at, paid_at, notes))?;
+            stand(db, document)?;
+        }
+        Entry::Profile(values) => {
+            db.execute("DELETE FROM profile", [])?;
+            insert(db, "profile", values)?;
+        }
+        Entry::Contract(values) => {
+            db.execute("DELETE FROM contracts", [])?;
+            insert(db, "contracts", values)?;
+        }
+        Entry::Gone => {
+            remove_invoice(db, document)?;
+            remove_outcomes(db, document)?;
         }
     }
-    let position = i64::try_from(position).unwrap_or(i64::MAX);
-    all.execute("UPDATE _head SET position = ?1", [position])?;
-    all.commit()
+    Ok(())
+}
+
+fn remove_outcomes(db: &Connection, document: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM outcomes WHERE invoice_id = ?1")?.execute([document])?;
+    Ok(())
 }
 
 /// Gives the invoices of a document what its outcome and annotation say.

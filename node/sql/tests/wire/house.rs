@@ -7,7 +7,7 @@ use sql::{
     Value,
     reader::{Outside, Status},
     server::{House, Login, Options, Server, Tenant},
-    shelf::{Entry, Shelf},
+    shelf::{Entry, Shelf, ShelfError},
 };
 
 pub const PASSWORD: &str = "pencil case";
@@ -82,7 +82,7 @@ pub fn fill(path: &Path, vat: &str, count: u32) {
     for first in (1..=count).step_by(500) {
         let entries: Vec<_> =
             (first..(first + 500).min(count + 1)).map(|n| invoice(vat, n)).collect();
-        shelf.apply(100, &entries).unwrap();
+        apply(&mut shelf, 100, entries);
     }
     let document = format!("{:032x}", 1);
     let outcome = vec![
@@ -107,10 +107,14 @@ pub fn fill(path: &Path, vat: &str, count: u32) {
         alarm: false,
         rows: vec![outcome],
     };
-    shelf.apply(105, &[(document.clone(), outcome), (document, annotation)]).unwrap();
+    apply(&mut shelf, 105, vec![(document.clone(), outcome), (document, annotation)]);
     let mut profile = vec![text(vat), text("Società Esempio S.r.l.")];
     profile.extend(vec![Value::Null; 11]);
-    shelf.apply(106, &[("p".into(), Entry::Profile(profile))]).unwrap();
+    apply(&mut shelf, 106, vec![("p".into(), Entry::Profile(profile))]);
+}
+
+fn apply(shelf: &mut Shelf, position: u64, entries: Vec<(String, Entry)>) {
+    shelf.apply(position, entries.into_iter().map(Ok::<_, ShelfError>)).unwrap();
 }
 
 fn invoice(vat: &str, n: u32) -> (String, Entry) {

@@ -131,8 +131,8 @@ impl Made1 {
     }
 
     /// The midnight with which a day begins.
-    fn midnight(day: String, ty: Ty) -> Self {
-        Self { day: Some(day.clone()), ..Self::new(format!("({day} * 86400000000)"), ty) }
+    fn midnight(day: &str, ty: Ty) -> Self {
+        Self { day: Some(day.to_owned()), ..Self::new(format!("({day} * 86400000000)"), ty) }
     }
 
     fn is_null(&self) -> bool {

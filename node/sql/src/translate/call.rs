@@ -262,7 +262,7 @@ impl Maker {
                 if let (Some(unit), Ok(of)) = (unit, self.coerce(arguments[1].clone(), ty))
                     && let Some(day) = of.day
                 {
-                    return Ok(Made1::midnight(format!("day_trunc('{unit}', {day})"), ty));
+                    return Ok(Made1::midnight(&format!("day_trunc('{unit}', {day})"), ty));
                 }
                 return self.typed("d_trunc", arguments, &[Ty::Text, ty], ty, "");
             }
@@ -343,6 +343,7 @@ impl Maker {
                     Ty::Text,
                 ));
             }
+            // The names within are none that a client gives: what is asked about may be called `i`.
             ("pg_get_indexdef", 1..=3) => {
                 let of = self.coerce(arguments[0].clone(), Ty::Oid)?.sql;
                 let part = match arguments.get(1).filter(|at| at.sql != "0") {
@@ -351,7 +352,7 @@ impl Maker {
                         at.sql
                     ),
                     None => format!(
-                        "(SELECT 'CREATE UNIQUE INDEX ' || c.relname || ' ON public.' || t.relname || ' USING btree (' || (SELECT group_concat(attname, ', ') FROM \"pg_catalog.pg_attribute\" a WHERE a.attrelid = c.oid) || ')' FROM \"pg_catalog.pg_index\" i JOIN \"pg_catalog.pg_class\" c ON c.oid = i.indexrelid JOIN \"pg_catalog.pg_class\" t ON t.oid = i.indrelid WHERE c.oid = {of})"
+                        "(SELECT 'CREATE UNIQUE INDEX ' || _c.relname || ' ON public.' || _t.relname || ' USING btree (' || (SELECT group_concat(attname, ', ') FROM \"pg_catalog.pg_attribute\" _a WHERE _a.attrelid = _c.oid) || ')' FROM \"pg_catalog.pg_index\" _i JOIN \"pg_catalog.pg_class\" _c ON _c.oid = _i.indexrelid JOIN \"pg_catalog.pg_class\" _t ON _t.oid = _i.indrelid WHERE _c.oid = {of})"
                     ),
                 };
                 return Ok(Made1::new(part, Ty::Text));
@@ -360,7 +361,7 @@ impl Maker {
                 let of = self.coerce(arguments[0].clone(), Ty::Oid)?.sql;
                 return Ok(Made1::new(
                     format!(
-                        "(SELECT 'PRIMARY KEY (' || (SELECT group_concat(attname, ', ') FROM \"pg_catalog.pg_attribute\" a WHERE a.attrelid = o.conindid) || ')' FROM \"pg_catalog.pg_constraint\" o WHERE o.oid = {of})"
+                        "(SELECT 'PRIMARY KEY (' || (SELECT group_concat(attname, ', ') FROM \"pg_catalog.pg_attribute\" _a WHERE _a.attrelid = _o.conindid) || ')' FROM \"pg_catalog.pg_constraint\" _o WHERE _o.oid = {of})"
                     ),
                     Ty::Text,
                 ));

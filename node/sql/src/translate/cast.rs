@@ -68,7 +68,7 @@ impl Maker {
             (from, Ty::Float8) if from.is_number() => format!("CAST({} AS REAL)", made.sql),
             (Ty::Date, Ty::Timestamp | Ty::Timestamptz) => {
                 let nullable = made.nullable;
-                return Ok(Made1 { nullable, ..Made1::midnight(made.sql, ty) });
+                return Ok(Made1 { nullable, ..Made1::midnight(&made.sql, ty) });
             }
             (Ty::Timestamp, Ty::Timestamptz) | (Ty::Timestamptz, Ty::Timestamp) => {
                 return Ok(Made1 { ty, origin: (0, 0), parameter: None, ..made });

@@ -157,6 +157,14 @@ fn queries_return_what_they_say() {
         ("SELECT n FROM {t} ORDER BY n LIMIT ALL OFFSET 1", "2;3"),
         ("SELECT string_agg(s, ',' ORDER BY s DESC) FROM {t}", "b,a"),
         ("SELECT generate_series FROM generate_series(1, 3)", "1;2;3"),
+        (
+            "SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.relname = 'payments'",
+            "CREATE UNIQUE INDEX payments_pkey ON public.payments USING btree (invoice_id, position)",
+        ),
+        (
+            "SELECT pg_get_constraintdef(o.oid) FROM pg_constraint o JOIN pg_class a ON a.oid = o.conrelid WHERE a.relname = 'payments'",
+            "PRIMARY KEY (invoice_id, position)",
+        ),
         ("SELECT n, n FROM {t} FETCH FIRST 1 ROW ONLY", "1|1"),
     ] {
         let sql = sql.replace("{t2}", &t.replace("AS t", "AS u")).replace("{t}", t);

@@ -147,6 +147,47 @@ fn a_truth_of_a_newer_program_is_refused_with_a_sentence_and_nothing_of_it_is_to
     assert_eq!((recovered.tips.len(), recovered.statements.len()), (3, 3));
 }
 
+/// The installed program says it and ends: a service manager shows the sentence.
+#[cfg(unix)]
+#[test]
+fn a_node_that_is_put_back_to_an_older_program_says_so_and_ends() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = copy();
+    set_format(home.path(), truth::FORMAT + 1);
+    let path = |name: &str| home.path().join(name);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["node.test".into()]).unwrap();
+    fs::write(path("n.cert"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(path("n.key"), key.serialize_pem()).unwrap();
+    fs::set_permissions(path("n.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let data = path("data").join(tenant().to_string());
+    fs::create_dir_all(&data).unwrap();
+    fs::rename(path("truth"), data.join("truth")).unwrap();
+    let config = format!(
+        "data = {:?}\n[[portal]]\nname = \"A\"\npin = \"{}\"\naddresses = [\"127.0.0.1:9\"]\n\
+         [[tenant]]\nvat = \"{}\"\ncert = {:?}\nkey = {:?}\nspool = {:?}\n",
+        path("data"),
+        "ab".repeat(32),
+        tenant(),
+        path("n.cert"),
+        path("n.key"),
+        path("spool"),
+    );
+    fs::write(path("node.toml"), config).unwrap();
+    let program = env!("CARGO_BIN_EXE_staffetta-node");
+    let ended = std::process::Command::new(program)
+        .args(["run", "--config"])
+        .arg(path("node.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success());
+    assert!(
+        said.contains("this program knows up to") && said.contains("use a newer one"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_mirror_of_another_format_is_made_anew_from_the_truth() {
     let home = copy();

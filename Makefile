@@ -1,11 +1,11 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools half-open check-windows screenshots check-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
+.PHONY: test tools half-open check-windows screenshots check-api check-node-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
 
 test: lint check-pure check-windows tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
-	@$(MAKE) --no-print-directory check-api EXAMPLES=10
+	@$(MAKE) --no-print-directory check-node-api EXAMPLES=10
 	@$(MAKE) --no-print-directory planted FROM_ZERO=
 	$(CARGO) test --locked -p fatturapa --test cases -- --nocapture --test-threads=1
 	@$(MAKE) --no-print-directory demo-short
@@ -110,7 +110,7 @@ TOOLS = curl=curl openssl=openssl chromium=chromium pk12util=libnss3-tools pytho
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
   /usr/lib/python3/dist-packages/psycopg2=python3-psycopg2 \
   /usr/share/doc/python3-venv=python3-venv
-# What comes from PyPI, in a folder of its own: schemathesis tries the API, pyHanko signs contracts,
+# What comes from PyPI, in a folder of its own: schemathesis tries the APIs, pyHanko signs contracts,
 # aiosmtpd takes letters, and axe-playwright-python brings axe-core, which looks at the pages.
 export STAFFETTA_PYTHON ?= $(HOME)/.cache/staffetta/python
 PYTHON_TOOLS = schemathesis==4.* pyhanko-cli==0.6.* aiosmtpd==1.4.*
@@ -135,10 +135,14 @@ tools:
 
 # The pictures of docs/screenshots, as the test of a customer's first day sees the pages.
 screenshots: build tools
-	SCREENSHOTS=$(CURDIR)/docs/screenshots $(CARGO) test -q --locked -p portal-node --test processes customer
+	SCREENSHOTS=$(CURDIR)/docs/screenshots $(CARGO) test -q --locked -p portal-node --test processes -- customer apart
 
-# The API against its own description, by schemathesis: EXAMPLES for each operation; make test does it in short.
-check-api: build tools
+# Both APIs against their own description, by schemathesis: EXAMPLES for each operation. `make test`
+# does it in short: the portal's among its tests, the node's beside them.
+check-api: check-node-api
+	EXAMPLES=$(or $(EXAMPLES),100) $(CARGO) test -q --locked -p portal-node --test pages described -- --nocapture
+
+check-node-api: build tools
 	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
 	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
 	EXAMPLES=$(or $(EXAMPLES),100) node/tests/schemathesis.sh $$dir/debug

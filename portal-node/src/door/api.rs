@@ -13,6 +13,7 @@ use std::{
 
 use axum::{
     Router,
+    body::{Body, to_bytes},
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -25,7 +26,7 @@ use engine::{
 use node::api::{Api, caller, keys::IdempotencyKeys, problem::Problem, router};
 
 use super::{
-    asked::{Asked, Fields},
+    asked::{Asked, Fields, UPLOAD_BYTES_MAX},
     pass::{Refused, Visitor},
 };
 use crate::portal::Portal;
@@ -82,12 +83,25 @@ pub fn guarded(
             match admitted {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
-                    next.run(request).await
+                    match whole(request).await {
+                        Ok(request) => next.run(request).await,
+                        Err(problem) => problem.into_response(),
+                    }
                 }
                 Err(refused) => answer(refused),
             }
         }
     }))
+}
+
+/// The request with its body read to the end. Over TLS a program that is still sending does not hear
+/// an answer, only that the connection ends: what is refused for its length must be read too.
+async fn whole(request: Request) -> Result<Request, Problem> {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, UPLOAD_BYTES_MAX).await {
+        Ok(bytes) => Ok(Request::from_parts(parts, Body::from(bytes))),
+        Err(_) => Err(Problem::too_large(UPLOAD_BYTES_MAX)),
+    }
 }
 
 async fn admit(

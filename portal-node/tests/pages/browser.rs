@@ -152,6 +152,12 @@ impl Browser {
         self.send(Request::post(path).header("content-type", kind), Bytes::from(body)).await
     }
 
+    /// Sends a body as a program does.
+    pub async fn send_body(&mut self, path: &str, kind: &str, bytes: &[u8]) -> Page {
+        let body = Bytes::copy_from_slice(bytes);
+        self.send(Request::post(path).header("content-type", kind), body).await
+    }
+
     pub async fn log_in(&mut self, user: &str, password: &str) -> Page {
         self.submit("/entra", "/entra", &[("utente", user), ("password", password)]).await
     }

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod browser;
+mod described;
 mod invoices;
 mod letters;
 mod matrix;

@@ -81,6 +81,8 @@ bench:
 	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
+	$(BENCHES) portal-list
+	$(BENCHES) portal-login
 
 # Beside what a user would pick instead: docs/performance/comparison.md, its plots, results.jsonl.
 # Needs Node.js with npm for two rivals, syncthing for one; some 15 minutes. CAP in seconds.

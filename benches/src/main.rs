@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use scenario::{Options, erp::ErpOptions, failover::Cause};
+use scenario::{Options, erp::ErpOptions, failover::Cause, portal::PortalOptions};
 
 #[derive(Parser)]
 #[command(name = "benches", about, long_about = None)]
@@ -52,6 +52,16 @@ enum Command {
     ErpSql(ErpOptions),
     /// The ERP's questions over HTTP.
     ErpHttp(ErpOptions),
+    /// Lists on the portal's pages.
+    PortalList(PortalOptions),
+    /// A log-in at the portal while others guess passwords.
+    PortalLogin(PortalOptions),
+    /// The portal's program, as the scenarios of its pages start it.
+    #[command(hide = true)]
+    Portal {
+        /// Its configuration.
+        config: std::path::PathBuf,
+    },
     /// The node's program, as the scenarios of the ERP start it.
     #[command(hide = true)]
     Node {
@@ -76,6 +86,9 @@ fn main() -> ExitCode {
         Command::MirrorRebuild(options) => scenario::mirror_rebuild::run(&options),
         Command::ErpSql(options) => scenario::erp::run_sql(&options),
         Command::ErpHttp(options) => scenario::erp::run_http(&options),
+        Command::PortalList(options) => scenario::portal::run_list(&options),
+        Command::PortalLogin(options) => scenario::portal::run_login(&options),
+        Command::Portal { config } => scenario::portal::portal(&config),
         Command::Node { config } => scenario::erp::node(&config),
         Command::End => benches::end::serve(),
     };

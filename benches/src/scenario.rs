@@ -7,6 +7,7 @@ pub mod failover;
 pub mod live;
 pub mod mirror_rebuild;
 pub mod open;
+pub mod portal;
 pub mod reconnect;
 pub mod steady;
 

@@ -23,17 +23,20 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqr";
 
 /// An ERP that answers what it is told to, and keeps what it took after checking who sent it.
 #[derive(Clone, Default)]
-struct Erp(Arc<Mutex<(u16, Vec<Message>)>>);
+pub struct Erp(Arc<Mutex<(u16, Vec<Message>)>>);
 
 #[derive(Clone, Debug)]
-struct Message {
-    id: String,
-    kind: String,
-    invoices: Vec<String>,
+pub struct Message {
+    pub id: String,
+    pub kind: String,
+    /// What it was answered.
+    pub status: u16,
+    pub invoices: Vec<String>,
+    pub changes: Vec<Value>,
 }
 
 impl Erp {
-    async fn open(status: u16) -> (Self, String, JoinHandle<()>) {
+    pub async fn open(status: u16) -> (Self, String, JoinHandle<()>) {
         let erp = Self::default();
         erp.answer(status);
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -79,7 +82,7 @@ impl Erp {
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
     }
 
-    fn answer(&self, status: u16) {
+    pub fn answer(&self, status: u16) {
         self.0.lock().unwrap().0 = status;
     }
 
@@ -97,13 +100,15 @@ impl Erp {
         erp.1.push(Message {
             id,
             kind: body["type"].as_str().unwrap().to_owned(),
+            status,
+            changes: changes.clone(),
             invoices: changes.iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect(),
         });
         status
     }
 
     /// Waits until `count` messages have come.
-    async fn messages(&self, count: usize) -> Vec<Message> {
+    pub async fn messages(&self, count: usize) -> Vec<Message> {
         for _ in 0..1000 {
             let messages = self.0.lock().unwrap().1.clone();
             if messages.len() >= count {
@@ -123,7 +128,7 @@ fn header(head: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("{name} is missing in {head}"))
 }
 
-fn hook(office: &Office, dir: &Path, url: &str) -> Webhook {
+pub fn hook(office: &Office, dir: &Path, url: &str) -> Webhook {
     let secret_file = dir.join("secret");
     std::fs::write(&secret_file, format!("{SECRET}\n")).unwrap();
     let config = WebhookConfig {

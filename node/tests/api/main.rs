@@ -4,6 +4,7 @@
 mod changes;
 mod client;
 mod hooks;
+mod month;
 mod office;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

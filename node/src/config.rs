@@ -28,6 +28,9 @@ pub struct NodeConfig {
     /// Hours in which to connect by itself; at any hour where there are none.
     #[serde(default)]
     pub windows: Vec<Window>,
+    /// Whom `doctor` asks for the time; nobody where it is empty.
+    #[serde(default = "time_server")]
+    pub time_server: String,
     /// How logs are written.
     #[serde(default)]
     pub logs: Logs,
@@ -105,6 +108,10 @@ impl SqlConfig {
     pub const fn statement_timeout(&self) -> Duration {
         Duration::from_secs(self.statement_timeout_s)
     }
+}
+
+fn time_server() -> String {
+    "ntp.inrim.it".to_owned()
 }
 
 const fn connections_max() -> usize {

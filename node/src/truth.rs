@@ -141,8 +141,7 @@ impl Truth {
     /// # Errors
     /// What the operating system says.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.dir)?;
-        Ok(stat.f_bavail * stat.f_frsize)
+        fs4::available_space(&self.dir)
     }
 
     /// Bytes the store takes on disk.

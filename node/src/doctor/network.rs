@@ -13,11 +13,16 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::{
     config::NodeConfig,
-    transport::{DialError, Dialer, Endpoint, Identity, PinSet, Transport},
+    transport::{DialError, Dialer, Endpoint, Handle, Identity, PinSet, Transport},
 };
 
 /// How long a refusal may take to arrive: more than the round trip of any line here.
 const ADMITTED: Duration = Duration::from_millis(1500);
+/// How long the path's longest packet is looked for, from time to time.
+const MEASURED: Duration = Duration::from_millis(1000);
+const GLANCE: Duration = Duration::from_millis(20);
+/// What every path of QUIC carries.
+const PACKET_BYTES_MIN: u16 = 1200;
 /// Close code of a probe: nothing was wrong.
 const DONE: u32 = 0;
 
@@ -96,17 +101,38 @@ impl Probe {
                 let rtt = connection.rtt().map_or_else(String::new, |rtt| {
                     format!(", round trip {:.1} ms", rtt.as_secs_f64() * 1000.0)
                 });
-                let mtu = connection
-                    .path_mtu()
-                    .map_or_else(String::new, |mtu| format!(", packets of {mtu} bytes pass"));
+                let longest = longest(&connection).await;
                 connection.abort(DONE, "doctor");
-                Finding::ok(check, format!("it answers with its pin{rtt}{mtu}"))
+                match longest {
+                    None => Finding::ok(check, format!("it answers with its pin{rtt}")),
+                    Some(PACKET_BYTES_MIN) => Finding::warning(
+                        &check,
+                        format!("it answers with its pin{rtt}, but only short packets pass"),
+                        "look at the MTU of the line's router or tunnel: 1492 is usual, all else is slow",
+                    ),
+                    Some(bytes) => {
+                        let passes = format!("packets of {bytes} bytes pass");
+                        Finding::ok(check, format!("it answers with its pin{rtt}, {passes}"))
+                    }
+                }
             }
             Err(error) => {
                 let cure = cure(&error, transport);
                 Finding::error(&check, error.to_string(), cure)
             }
         }
+    }
+}
+
+/// The longest packet that passes, once the path was tried; over TCP nobody knows.
+async fn longest(connection: &Handle) -> Option<u16> {
+    let end = tokio::time::Instant::now() + MEASURED;
+    loop {
+        let bytes = connection.path_mtu()?;
+        if bytes > PACKET_BYTES_MIN || tokio::time::Instant::now() > end {
+            return Some(bytes);
+        }
+        tokio::time::sleep(GLANCE).await;
     }
 }
 
@@ -141,15 +167,28 @@ pub(super) async fn port(name: &str, address: SocketAddr, is_running: bool) -> F
     }
 }
 
-/// Whether the host of an address has a name that is known.
-pub(super) async fn name(url: &str) -> Finding {
+/// The names of other servers in the configuration, each once. A portal's addresses are numbers:
+/// the service needs no DNS to find it.
+pub(super) fn names(config: &NodeConfig) -> Vec<String> {
+    let time = config.time_server.rsplit_once(':').map_or(&*config.time_server, |(host, _)| host);
+    let mut names: Vec<_> = config.webhooks.iter().map(|hook| host_of(&hook.url)).collect();
+    names.push(time.to_owned());
+    names.retain(|name| !name.is_empty());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The host of an address, or all of it where it has none.
+fn host_of(url: &str) -> String {
     let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).map(str::to_owned);
-    let check = format!("name {}", host.as_deref().unwrap_or(url));
-    let Some(host) = host else {
-        return Finding::error(&check, "it is no address", "write it as https://host/path");
-    };
-    match tokio::net::lookup_host((host.as_str(), 0)).await {
+    uri.as_ref().and_then(Uri::host).unwrap_or(url).to_owned()
+}
+
+/// Whether a name is known.
+pub(super) async fn name(host: &str) -> Finding {
+    let check = format!("name {host}");
+    match tokio::net::lookup_host((host.trim_matches(['[', ']']), 0)).await {
         Ok(mut found) => match found.next() {
             Some(address) => Finding::ok(check, format!("it is {}", address.ip())),
             None => Finding::error(&check, "it has no address", "check the DNS server"),

@@ -41,7 +41,7 @@ impl Node {
         fs::write(path("n.key"), key.serialize_pem()).unwrap();
         fs::set_permissions(path("n.key"), fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
-            "data = {:?}\nsync = \"30m\"\nwindows = [\"00:00-24:00\"]\nlogs = \"json\"\n\
+            "data = {:?}\ntime_server = \"\"\nsync = \"30m\"\nwindows = [\"00:00-24:00\"]\nlogs = \"json\"\n\
              [api]\nlisten = [\"127.0.0.1:0\"]\n[sql]\nlisten = [\"127.0.0.1:0\"]\n\
              [[portal]]\nname = \"A\"\npin = \"{}\"\naddresses = [\"127.0.0.1:9\"]\n\
              [[tenant]]\nvat = \"{OURS}\"\ncert = {:?}\nkey = {:?}\nspool = {:?}\n",

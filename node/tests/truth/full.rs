@@ -33,7 +33,7 @@ impl Disk {
     /// Takes all that is left, but for `bytes`.
     fn fill_but(&self, bytes: usize) -> PathBuf {
         let ballast = self.path().join("ballast");
-        let free = rustix::fs::statvfs(self.path()).map(|s| s.f_bavail * s.f_frsize).unwrap();
+        let free = fs4::available_space(self.path()).unwrap();
         fs::write(&ballast, vec![1; (free as usize).saturating_sub(bytes)]).unwrap();
         ballast
     }

@@ -67,7 +67,10 @@ async fn measure(options: &ErpOptions) -> Result<(), AnyError> {
         }
     }
     drop(cluster);
-    runs.push(coming(&mut ledger, options).await?);
+    let calm: Vec<_> = runs.iter().filter(|run| run.is_like(&runs[0])).cloned().collect();
+    let calm = Figures::median(&calm);
+    let busy = coming(&mut ledger, options).await?;
+    let ratio = beside(&busy, &calm, "cold sync beside calm");
     ledger.portal().kill()?;
     let figures = Figures::of("erp-sql").label("phase", "no portal").label("clients", 1);
     let mut figures = figures.with("documents", options.documents + options.coming);
@@ -75,9 +78,23 @@ async fn measure(options: &ErpOptions) -> Result<(), AnyError> {
         figures = ours.ask(*question, 1, figures).await?;
     }
     println!("{}", figures.to_json("0"));
-    runs.push(figures);
+    let alone = beside(&figures, &calm, "no portal beside calm");
+    runs.extend([busy, figures, ratio, alone]);
     print_medians(&runs);
     Ok(())
+}
+
+/// How many times as long each question took as in `calm`.
+fn beside(figures: &Figures, calm: &Figures, phase: &str) -> Figures {
+    let mut ratio = Figures::of("erp-sql").label("phase", phase).label("clients", 1);
+    for question in &QUESTIONS[..4] {
+        for share in ["p50", "p99"] {
+            let name = format!("{}_{share}", question.name);
+            let of = |figures: &Figures| figures.get(&format!("{name}_ms")).unwrap_or(f64::NAN);
+            ratio = ratio.with(format!("{name}_ratio"), of(figures) / of(calm));
+        }
+    }
+    ratio
 }
 
 /// Asks while the node takes in all that its portal wrote while it was away.

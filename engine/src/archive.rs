@@ -25,7 +25,7 @@ use crate::{
     id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
-    wire::{OriginParts, Run, Tenant},
+    wire::{Effort, OriginParts, Run, Tenant},
 };
 
 pub use feed::{feed, feed_digest, fingerprint};
@@ -341,6 +341,7 @@ pub fn run(
     origin: &Origin,
     after: Seq,
     upto: Seq,
+    effort: Effort,
 ) -> Result<(Run, bool), ReadError> {
     let log = origin.log();
     let mut taken: Vec<(Stored, bool)> = Vec::new();
@@ -396,6 +397,7 @@ pub fn run(
         inline: taken.iter().map(|(stored, _)| stored.inline.len() as u32).sum(),
         signature,
         payload: Run::pack(
+            effort,
             taken.iter().map(|(stored, _)| stored.body.as_slice()),
             taken.iter().map(|(stored, _)| stored.inline.as_slice()),
         ),

@@ -12,7 +12,7 @@
 //! use engine::{
 //!     archive, bundle::{Item, PublicKey, Signer}, effect::{Effect, Input, Ticket},
 //!     engine::{Config, Engine}, grant::{Grant, Role}, id::{Incarnation, PeerId, VatNumber},
-//!     session::SessionId, store::{Store, memory::MemoryStore}, time::Time, wire::Frame,
+//!     session::SessionId, store::{Store, memory::MemoryStore}, time::Time, wire::{Effort, Frame},
 //! };
 //! # use ring::{rand::SystemRandom, signature::{EcdsaKeyPair, KeyPair}};
 //! # use ring::signature::ECDSA_P256_SHA256_FIXED_SIGNING as ALGORITHM;
@@ -58,7 +58,7 @@
 //!                 }
 //!                 Effect::SendRun { session, tenant, origin, after, upto } => {
 //!                     let (run, large) =
-//!                         archive::run(&self.store, tenant, &origin, after, upto).unwrap();
+//!                         archive::run(&self.store, tenant, &origin, after, upto, Effort::Quick).unwrap();
 //!                     let upto = run.last().unwrap();
 //!                     self.wire.push(Frame::Run(run));
 //!                     let sent = Input::RunSent { session, upto, bytes: 0, large };

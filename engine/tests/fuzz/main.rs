@@ -23,7 +23,7 @@ use engine::{
     grant::Revocation,
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
     vector::Digest,
-    wire::{Chunk, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
 };
 use targets::{TARGETS, peer_key, tenant};
 
@@ -80,7 +80,11 @@ fn write_seeds() {
         bodies: vec![bodies[1].len() as u32],
         inline: 6,
         signature: engine::bundle::Signature::from_bytes(&[9; 64]),
-        payload: Run::pack([bodies[1].as_slice()].into_iter(), [b"<xml/>".as_slice()].into_iter()),
+        payload: Run::pack(
+            Effort::Quick,
+            [bodies[1].as_slice()].into_iter(),
+            [b"<xml/>".as_slice()].into_iter(),
+        ),
     };
     let space = |rest| SpaceState { tenant, logs: vec![(log, 3)], rest, digest };
     let hello = |spaces| {

@@ -4,7 +4,7 @@
 use engine::{
     bundle::{BlobRef, Body, Item, Signature},
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
-    wire::{Frame, Run, Tenant},
+    wire::{Effort, Frame, Run, Tenant},
 };
 
 use crate::{
@@ -241,7 +241,11 @@ impl<'a> Mutator<'a> {
         Frame::Run(Run {
             bodies: bodies.iter().map(|body| body.len() as u32).collect(),
             inline: inline.iter().map(|file| file.len() as u32).sum(),
-            payload: Run::pack(bodies.iter().map(Vec::as_slice), inline.iter().map(Vec::as_slice)),
+            payload: Run::pack(
+                Effort::Quick,
+                bodies.iter().map(Vec::as_slice),
+                inline.iter().map(Vec::as_slice),
+            ),
             ..self.genuine.clone()
         })
         .encode()

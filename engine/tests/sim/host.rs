@@ -22,7 +22,7 @@ use engine::{
         AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
     },
     time::Time,
-    wire::{Chunk, Frame, Tenant},
+    wire::{Chunk, Effort, Frame, Tenant},
 };
 
 use crate::{

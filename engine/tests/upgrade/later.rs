@@ -16,7 +16,7 @@ use engine::{
     record::Record,
     store::memory::MemoryStore,
     vector::Digest,
-    wire::{Frame, Hello},
+    wire::{Effort, Frame, Hello},
 };
 
 use crate::{
@@ -47,7 +47,8 @@ fn what_a_later_version_adds_to_a_bundle_is_stored_and_relayed_as_it_came() {
     first.hear(&Frame::Run(node.say_bytes(bytes.clone(), Vec::new())));
     let mut second = opened();
     for writer in [&portal, &node] {
-        let (run, _) = archive::run(&*first.store, tenant(), writer.origin(), 0, 1).unwrap();
+        let (run, _) =
+            archive::run(&*first.store, tenant(), writer.origin(), 0, 1, Effort::Quick).unwrap();
         second.hear(&Frame::Run(run));
     }
     for replica in [&first, &second] {

@@ -15,7 +15,7 @@ use engine::{
     store::Store,
     time::Time,
     vector::Digest,
-    wire::{Chunk, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
 };
 
 use crate::keys::Key;
@@ -189,7 +189,11 @@ impl Writer {
             bodies: vec![stored.body.len() as u32],
             inline: stored.inline.len() as u32,
             signature: Signature::from_bytes(&self.key.sign(&stored.hash.0)),
-            payload: Run::pack([&stored.body[..]].into_iter(), [&stored.inline[..]].into_iter()),
+            payload: Run::pack(
+                Effort::Quick,
+                [&stored.body[..]].into_iter(),
+                [&stored.inline[..]].into_iter(),
+            ),
         }
     }
 }

@@ -125,7 +125,7 @@ impl World {
         };
         match read {
             Read::Run { session, tenant, origin, after, upto } => {
-                match archive::run(&*disk, tenant, &origin, after, upto) {
+                match archive::run(&*disk, tenant, &origin, after, upto, Effort::Quick) {
                     Ok((run, large)) if open(self, session) => {
                         let upto = run.first + run.bodies.len() as Seq - 1;
                         let bytes = Frame::Run(run.clone()).encode().len();

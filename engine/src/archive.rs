@@ -329,6 +329,22 @@ pub fn bundle(
         .ok_or(ReadError::Damaged { tenant, log: *log, seq })
 }
 
+/// Visits every bundle that a damaged store still gives whole: each by itself, so that one that
+/// cannot be read hides no other.
+pub fn whole_bundles(store: &dyn Store, visit: &mut dyn FnMut(VatNumber, &Body)) {
+    // What is readable of the tips is enough to ask for each bundle.
+    let mut tips = Vec::new();
+    let _ = visit_all(store, Table::Tips, &mut |key, value| tips.extend(read_tip(key, value)));
+    for Tip { tenant, origin, seq: last, .. } in tips {
+        for seq in 1..=last {
+            let whole = bundle(store, tenant, &origin.log(), seq);
+            if let Some(body) = whole.ok().and_then(|stored| Body::decode(&stored.body).ok()) {
+                visit(tenant, &body);
+            }
+        }
+    }
+}
+
 /// Reads the run that begins after `after`, cut at a bundle whose signature we hold, near
 /// [`limits::RUN_RAW_BYTES_TARGET`] and at or before `upto`. A bundle with a large blob is
 /// alone in its run; the second value tells whether this is one.

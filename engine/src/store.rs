@@ -135,6 +135,10 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`]; durability is unknown, so acknowledge nothing.
     fn barrier(&self) -> Result<(), StoreError>;
+
+    /// A reader met what cannot be, where no peer could mend one row: the store is to look at
+    /// itself. One that cannot does nothing.
+    fn doubt(&self, _why: &str) {}
 }
 
 /// What went wrong with the store. The host's business, never a peer's.

@@ -16,7 +16,10 @@ use engine::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::control::{self, ControlError};
+use crate::{
+    control::{self, ControlError},
+    host::HostHandle,
+};
 
 /// Bundles looked at for one page: some hundred bytes each, far below a line of `control`.
 const PAGE_BUNDLES_MAX: usize = 2048;
@@ -56,11 +59,17 @@ pub struct Listing {
     pub unreadable: Vec<String>,
 }
 
-/// Reads the originals of `tenant` that the feed brings after `position`.
+/// Reads the originals of `tenant` that the feed brings after `position`. What is damaged is told
+/// to `damaged`, who may have it fetched again.
 ///
 /// # Errors
 /// [`ReadError`] when the feed itself cannot be read.
-pub fn page(store: &dyn Store, tenant: VatNumber, position: u64) -> Result<Page, ReadError> {
+pub fn page(
+    store: &dyn Store,
+    tenant: VatNumber,
+    position: u64,
+    damaged: &dyn Fn(&ReadError),
+) -> Result<Page, ReadError> {
     let rows = archive::feed(store, tenant, position, PAGE_BUNDLES_MAX)?;
     let mut page = Page::default();
     if rows.len() == PAGE_BUNDLES_MAX {
@@ -70,13 +79,16 @@ pub fn page(store: &dyn Store, tenant: VatNumber, position: u64) -> Result<Page,
         match documents(store, tenant, &log, seq) {
             Ok(documents) => {
                 for document in documents.iter().filter(|d| d.kind() == Some(Kind::Invoice)) {
-                    match original(store, tenant, document) {
+                    match original(store, tenant, document, damaged) {
                         Ok(original) => page.originals.push(original),
                         Err(why) => page.unreadable.push(why),
                     }
                 }
             }
-            Err(error) => page.unreadable.push(error.to_string()),
+            Err(error) => {
+                damaged(&error);
+                page.unreadable.push(error.to_string());
+            }
         }
     }
     Ok(page)
@@ -107,10 +119,15 @@ pub async fn ask_all<T: Serialize>(
     Ok(Listing { vat: vat.to_string(), originals: originals.into_values().collect(), unreadable })
 }
 
-/// The answer to a question for a page, as JSON.
+/// The answer to a question for a page, as JSON. What is damaged is fetched again.
 #[must_use]
-pub fn answer(store: &dyn Store, tenant: VatNumber, position: u64) -> serde_json::Value {
-    let page = page(store, tenant, position)
+pub fn answer(
+    store: &dyn Store,
+    host: &HostHandle,
+    tenant: VatNumber,
+    position: u64,
+) -> serde_json::Value {
+    let page = page(store, tenant, position, &|error| host.damaged(error))
         .unwrap_or_else(|error| Page { unreadable: vec![error.to_string()], ..Page::default() });
     serde_json::json!(page)
 }
@@ -155,9 +172,13 @@ fn original(
     store: &dyn Store,
     tenant: VatNumber,
     document: &DocumentId,
+    damaged: &dyn Fn(&ReadError),
 ) -> Result<Original, String> {
     let named = |why: String| format!("document {document}: {why}");
-    let read = |error: ReadError| named(error.to_string());
+    let read = |error: ReadError| {
+        damaged(&error);
+        named(error.to_string())
+    };
     let changes = archive::changes(store, tenant, document).map_err(read)?;
     let Record::Invoice(invoice) = Record::derive(*document, &changes) else {
         return Err(named("its fields cannot be read".to_owned()));

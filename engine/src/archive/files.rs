@@ -49,6 +49,8 @@ pub fn blob(
             }
             match large_blob(store, tenant, blob) {
                 Ok(bytes) => return Ok(Some(bytes)),
+                // Its chunks come again with the bundle that names them.
+                Err(ReadError::Row(_)) => failed = Some(ReadError::Damaged { tenant, log, seq }),
                 Err(error) => failed = Some(error),
             }
         }

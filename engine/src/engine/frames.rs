@@ -356,6 +356,13 @@ impl Engine {
                 space.logs.entry(log).or_insert(entry);
                 self.take(id, tenant, log, fresh);
             }
+            // Alone in its run, and its large blobs may be what is damaged.
+            Admission::Mends(mends, fresh)
+                if fresh.is_empty()
+                    && mends.iter().any(|b| b.body.large_blobs().next().is_some()) =>
+            {
+                self.take(id, tenant, log, mends);
+            }
             Admission::Mends(mends, fresh) => {
                 self.mend(tenant, log, &mends);
                 if !fresh.is_empty() {
@@ -381,7 +388,7 @@ impl Engine {
 
     /// Writes rows again that were damaged here and came whole from a peer. Once they are
     /// stored the log is offered again to whoever could not be sent it.
-    fn mend(&mut self, tenant: VatNumber, log: LogId, mends: &[Fresh]) {
+    pub(super) fn mend(&mut self, tenant: VatNumber, log: LogId, mends: &[Fresh]) {
         let mut batch = Batch::default();
         for bundle in mends {
             archive::mend_bundle(&mut batch, tenant, &log, bundle.seq, &bundle.stored);

@@ -97,10 +97,14 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
         if staged.is_whole() {
-            if let Some(staged) = session.staged_mut().remove(&(tenant, log))
-                && self.still_follows(tenant, &log, &staged.fresh)
-            {
-                self.accept(Some(id), tenant, log, &[staged.fresh]);
+            if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
+                if self.spoiled(tenant).contains(&(log, staged.fresh.seq)) {
+                    self.mend(tenant, log, &[staged.fresh]);
+                    // The mended one may have taken the place of the log's next.
+                    self.resume(id, tenant, log);
+                } else if self.still_follows(tenant, &log, &staged.fresh) {
+                    self.accept(Some(id), tenant, log, &[staged.fresh]);
+                }
             }
             return;
         }
@@ -122,14 +126,21 @@ impl Engine {
         wants.into_iter().for_each(|want| self.send(id, want));
     }
 
+    /// Asks for what follows of a log. False where the peer is not known to hold more of it.
+    fn resume(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> bool {
+        let after = self.pending(tenant, &log);
+        let holding = self.sessions.get(&id).and_then(|session| session.holding(tenant));
+        let more = holding.is_some_and(|held| held.get(&log) > after);
+        if more {
+            self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+        }
+        more
+    }
+
     /// Asks again for bundles that found no room among those that wait for their large blobs.
     pub(super) fn call(&mut self, id: SessionId) {
         while let Some((tenant, log)) = self.sessions.get_mut(&id).and_then(Session::call) {
-            let after = self.pending(tenant, &log);
-            let holding = self.sessions.get(&id).and_then(|session| session.holding(tenant));
-            if holding.is_some_and(|held| held.get(&log) > after) {
-                self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
-            } else {
+            if !self.resume(id, tenant, log) {
                 // Another session brought it meanwhile.
                 self.on(id, |session| session.got(tenant, log));
             }

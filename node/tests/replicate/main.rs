@@ -2,6 +2,8 @@
 //! stores on disk.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod mended;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
@@ -255,7 +257,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
     let mut hashes = files.map(|file| BlobHash::of(file).to_string());
     hashes.sort();
     for server in [&a, &b, &node] {
-        let page = originals::page(&*server.store, tenant(), 0).unwrap();
+        let page = originals::page(&*server.store, tenant(), 0, &|_| {}).unwrap();
         let mut listed: Vec<_> = page.originals.into_iter().map(|one| one.sha256).collect();
         listed.sort();
         assert_eq!((listed.as_slice(), page.unreadable.len()), (hashes.as_slice(), 0));

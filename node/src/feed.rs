@@ -39,6 +39,8 @@ pub struct Cursor {
 impl Cursor {
     /// Before the first change.
     pub const START: Self = Self { position: 0, digest: 0 };
+    /// A place that is in no feed: its reader is told to begin again.
+    pub const NOWHERE: Self = Self { position: u64::MAX, digest: 0 };
 
     /// At `position`, where the fingerprints of what lies before it sum up to `digest`
     /// ([`archive::feed_digest`]).

@@ -23,11 +23,12 @@ const BEAT: Duration = Duration::from_secs(30);
 pub struct Remembered(Arc<AtomicU64>);
 
 impl Remembered {
-    /// What the file says; nothing where there is none.
+    /// What the file says; nothing where there is none, or it is damaged: no moment is better
+    /// than a wrong one.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        Self(Arc::new(AtomicU64::new(text.trim().parse().unwrap_or(0))))
+        let moment = private::read_checked(path).and_then(|text| text.parse().ok());
+        Self(Arc::new(AtomicU64::new(moment.unwrap_or(0))))
     }
 
     /// The later of what is remembered and what is known.
@@ -58,7 +59,7 @@ pub async fn run(space: Arc<Space>, remembered: PathBuf, spool: PathBuf) {
         let keep = as_of.filter(|as_of| kept != Some(*as_of));
         let written = tokio::task::spawn_blocking(move || {
             if let Some(as_of) = keep {
-                private::write(&path, as_of.to_string().as_bytes())?;
+                private::write_checked(&path, &as_of.to_string())?;
             }
             tell(&spool, &told)
         });
@@ -87,7 +88,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("as_of");
         assert_eq!(Remembered::read(&path).or(None), None);
-        fs::write(&path, "1764000000000").unwrap();
+        private::write_checked(&path, "1764000000000").unwrap();
         let remembered = Remembered::read(&path);
         assert_eq!(remembered.or(None), Some(1_764_000_000_000));
         assert_eq!(remembered.or(Some(5)), Some(1_764_000_000_000));

@@ -6,16 +6,37 @@ use std::{
     path::Path,
 };
 
-/// Makes a folder, and those above it, for this user only. One that is there stays as it is.
+/// Makes a folder, and those above it, for this user only. One that is there stays as it is. It
+/// survives loss of power once this returns.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    make(builder, path)
+}
+
+/// The same where who may read it is the share's affair.
+///
+/// # Errors
+/// What the operating system says.
+pub fn shared_folder(path: &Path) -> io::Result<()> {
+    make(fs::DirBuilder::new(), path)
+}
+
+fn make(mut builder: fs::DirBuilder, path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    builder.recursive(true).create(path)?;
+    for parent in missing.iter().filter_map(|folder| folder.parent()) {
+        // One that may be written and not read cannot be synchronised by us.
+        match sync_folder(Some(parent).filter(|parent| !parent.as_os_str().is_empty())) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file that only its owner can read. It survives loss of power once this returns.
@@ -41,6 +62,27 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path.parent())
 }
 
+/// Writes a short text with a check of itself: another one is never taken for it.
+///
+/// # Errors
+/// What the operating system says.
+pub fn write_checked(path: &Path, text: &str) -> io::Result<()> {
+    write(path, format!("{text} {}\n", check(text)).as_bytes())
+}
+
+/// What [`write_checked`] wrote; nothing where that is not what is there.
+#[must_use]
+pub fn read_checked(path: &Path) -> Option<String> {
+    let text = String::from_utf8(fs::read(path).ok()?).ok()?;
+    let (text, found) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+    (found == check(text)).then(|| text.to_owned())
+}
+
+fn check(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file is there after loss of power only if its folder's entry is.
 ///
 /// # Errors
@@ -60,6 +102,26 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_checked_text_is_what_was_written_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("as_of");
+        assert_eq!(read_checked(&path), None);
+        write_checked(&path, "1764000000000").unwrap();
+        assert_eq!(read_checked(&path).as_deref(), Some("1764000000000"));
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1 << bit;
+                fs::write(&path, bytes).unwrap();
+                assert_eq!(read_checked(&path), None, "bit {bit} of byte {at}");
+            }
+            fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(read_checked(&path), None, "{at} bytes of it");
+        }
+    }
 
     #[test]
     fn only_the_owner_reads_whatever_a_crash_left() {

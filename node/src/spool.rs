@@ -30,6 +30,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use self::waiting::{STILL, Waiting};
 use crate::{
     config::Form,
+    feed::Cursor,
     host::HostHandle,
     intake::{Intake, file_name, free_name, safe_name},
     judgement::Judge,
@@ -54,6 +55,8 @@ pub struct Spool {
     /// Who says what the SdI would; files are only read where there is nobody.
     judge: Option<Judge>,
     troubles: Troubles,
+    /// How often bundles had left the truth when the cursor was last found to be of this truth.
+    founded: Arc<Mutex<Option<u64>>>,
 }
 
 /// What keeps files from being taken and delivered, in sentences. Clones are the same.
@@ -112,11 +115,12 @@ impl Spool {
         store: Arc<dyn Store>,
     ) -> io::Result<Self> {
         for folder in ["out", "taken", "rejected", "in"] {
-            fs::create_dir_all(root.join(folder))?;
+            private::shared_folder(&root.join(folder))?;
         }
         let root = root.to_owned();
         let (readable, judge, troubles) = (Vec::new(), None, Troubles::default());
-        Ok(Self { tenant, root, cursor, host, store, readable, judge, troubles })
+        let founded = Arc::default();
+        Ok(Self { tenant, root, cursor, host, store, readable, judge, troubles, founded })
     }
 
     /// Puts these forms beside each file in `in/`, for people.
@@ -264,19 +268,13 @@ impl Spool {
     /// Writes every received invoice that the feed has brought since the cursor.
     fn fill(&self) -> io::Result<()> {
         let durable = self.host.fresh().borrow().get(&self.tenant).copied().unwrap_or(0);
-        let mut position = fs::read_to_string(&self.cursor)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0);
-        if position > durable {
-            // The truth was restored: its positions mean other things. What is there stays.
-            position = 0;
-        }
+        // Of what a process before this one wrote, nobody knows whether it was synchronised.
+        let (cursor, mut written) = self.delivered(durable)?;
+        let (mut position, mut digest) = (cursor.position, cursor.digest());
         loop {
             let rows = archive::feed(&*self.store, self.tenant, position, 256)
-                .map_err(io::Error::other)?;
+                .map_err(|error| self.unread(error))?;
             let before = position;
-            let mut written = false;
             for (at, log, seq) in rows {
                 // What is applied and not yet durable is not there for anybody.
                 if at > durable {
@@ -284,24 +282,61 @@ impl Spool {
                 }
                 written |= self.deliver_bundle(&log, seq)?;
                 position = at;
+                digest = digest.wrapping_add(archive::fingerprint(&log, seq));
+            }
+            // Only what survives loss of power is behind the cursor.
+            if std::mem::take(&mut written) {
+                private::sync_folder(Some(&self.root.join("in")))?;
             }
             if position == before {
                 return Ok(());
             }
-            // Only what survives loss of power is behind the cursor.
-            if written {
-                private::sync_folder(Some(&self.root.join("in")))?;
-            }
-            private::write(&self.cursor, position.to_string().as_bytes())?;
+            let cursor = Cursor::new(position, digest);
+            private::write(&self.cursor, cursor.to_string().as_bytes())?;
         }
+    }
+
+    /// How far `in/` was filled, and whether that was looked at just now. A cursor that is
+    /// damaged, or of a truth that was restored, made anew or cut since, is the beginning:
+    /// positions mean something only together with what lies before them. What is there stays.
+    fn delivered(&self, durable: u64) -> io::Result<(Cursor, bool)> {
+        let rebuilds = self.host.rebuilds().borrow().get(&self.tenant).copied().unwrap_or(0);
+        let text = match fs::read(&self.cursor) {
+            Ok(text) => String::from_utf8_lossy(&text).trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let digest = |position| {
+            archive::feed_digest(&*self.store, self.tenant, position)
+                .map_err(|error| self.unread(error))
+        };
+        let cursor = match text.parse::<u64>() {
+            // As versions before this one wrote it.
+            Ok(position) if position <= durable => Cursor::new(position, digest(position)?),
+            _ => text.parse().unwrap_or(Cursor::START),
+        };
+        let mut founded = self.founded.lock().unwrap_or_else(PoisonError::into_inner);
+        if *founded == Some(rebuilds) {
+            return Ok((cursor, false));
+        }
+        let is_ours = cursor.position <= durable && digest(cursor.position)? == cursor.digest();
+        if !is_ours {
+            tracing::warn!(tenant = %self.tenant, "in/ is looked through from the beginning");
+            private::write(&self.cursor, Cursor::START.to_string().as_bytes())?;
+        }
+        *founded = Some(rebuilds);
+        Ok((if is_ours { cursor } else { Cursor::START }, true))
+    }
+
+    /// Has the row fetched again.
+    fn unread(&self, error: ReadError) -> io::Error {
+        self.host.damaged(&error);
+        io::Error::other(error)
     }
 
     /// Returns whether a file was written.
     fn deliver_bundle(&self, log: &LogId, seq: Seq) -> io::Result<bool> {
-        let read = |error: ReadError| {
-            self.host.damaged(&error);
-            io::Error::other(error)
-        };
+        let read = |error| self.unread(error);
         let stored = archive::bundle(&*self.store, self.tenant, log, seq).map_err(read)?;
         let Ok(body) = engine::bundle::Body::decode(&stored.body) else { return Ok(false) };
         let mut written = false;

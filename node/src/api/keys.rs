@@ -39,12 +39,12 @@ impl IdempotencyKeys {
     /// When the journal cannot be read or written.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join("idempotency.keys");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match fs::read(&path) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        // A line that a crash cut short is no line.
+        // A line that a crash cut short, or a disk damaged, is no line.
         let mut known: HashMap<_, _> = text.lines().filter_map(read).collect();
         forget(&mut known, now_ms());
         let lines: String = known.iter().map(|(key, said)| line(key, said)).collect();

@@ -40,10 +40,14 @@ impl Journal {
         })
     }
 
-    /// The cursor, if one was ever kept.
+    /// The cursor, if one was ever kept. One that cannot be read is nowhere, so that the ERP is
+    /// told to begin again.
     pub(super) fn cursor(&self) -> io::Result<Option<Cursor>> {
-        match fs::read_to_string(&self.cursor) {
-            Ok(text) => text.trim().parse().map(Some).map_err(io::Error::other),
+        match fs::read(&self.cursor) {
+            Ok(text) => {
+                let text = String::from_utf8_lossy(&text);
+                Ok(Some(text.trim().parse().unwrap_or(Cursor::NOWHERE)))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -114,6 +114,7 @@ enum Event {
     Closed(SessionId, Option<ConnectionError>),
     Input(Input),
     Completion(Completion),
+    Doubt(String),
     Wake,
     Mode(Mode),
 }

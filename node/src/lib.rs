@@ -27,6 +27,7 @@ pub mod private;
 pub mod projector;
 pub mod reason;
 pub mod register;
+pub mod rescue;
 pub mod schedule;
 pub mod service;
 pub mod spool;

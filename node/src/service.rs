@@ -30,6 +30,7 @@ use crate::{
     originals, private,
     projector::Projector,
     register::Register,
+    rescue::{self, Taken},
     schedule,
     spool::{Spool, Troubles},
     status::{TenantStatus, routes, tenant_status},
@@ -70,6 +71,7 @@ pub enum Ask {
 struct Served {
     vat: VatNumber,
     host: HostHandle,
+    truth: Arc<Truth>,
     store: Arc<dyn Store>,
     spool: PathBuf,
     troubles: Troubles,
@@ -176,6 +178,9 @@ pub async fn run_until(
         let projector = Projector::new(one.vat, Arc::clone(&one.store), Arc::clone(&mirror));
         tasks.spawn(projector.run(one.host.clone()));
         tasks.spawn(spool.run());
+        let taken = Taken { tenant: one.vat, folder: one.spool.join("taken"), received: false };
+        let truth = config.data.join(one.vat.to_string()).join("truth");
+        tasks.spawn(rescue::run(truth, Arc::clone(&one.store), one.host.clone(), vec![taken]));
         served.push(one);
     }
     let names: Vec<_> = config.portals.iter().map(|p| (p.name.clone(), p.pin)).collect();
@@ -224,8 +229,13 @@ pub async fn run_until(
     let data = config.data.display().to_string();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
     tracing::info!(tenants = served.len(), "node is at work");
+    let mut doubts = JoinSet::new();
+    for truth in served.iter().map(|one| Arc::clone(&one.truth)) {
+        doubts.spawn(async move { truth.doubted().await });
+    }
     tokio::select! {
         () = answer(config, &served, &spaces, &hooks, questions) => {}
+        Some(Ok(error)) = doubts.join_next() => return Err(error.into()),
         () = stop => tracing::info!("node stops"),
     }
     Ok(())
@@ -257,7 +267,9 @@ fn serve(
         return Err(ServiceError::OtherTenant { file, found, vat: tenant.vat });
     }
     let dir = config.data.join(tenant.vat.to_string());
-    let store: Arc<dyn Store> = Arc::new(Truth::open(&dir.join("truth"), TruthOptions::default())?);
+    let (truth, _) = Truth::open_whole(&dir.join("truth"), TruthOptions::default())?;
+    let truth = Arc::new(truth);
+    let store: Arc<dyn Store> = Arc::<Truth>::clone(&truth);
     let portals: Vec<PeerId> = config.portals.iter().map(|portal| portal.pin).collect();
     let pins = PinSet::new(portals.iter().map(|peer| (*peer, None)).collect());
     let lines = bind(config.lines.iter().map(|line| SocketAddr::new(line.address, 0)))?;
@@ -286,6 +298,7 @@ fn serve(
         judge,
         vat: tenant.vat,
         host,
+        truth,
         store,
         spool: tenant.spool.clone(),
         troubles: spool.troubles(),
@@ -324,10 +337,10 @@ async fn answer(
     while let Some((ask, reply)) = questions.recv().await {
         if let Ask::Originals { vat, after } = ask {
             let one = served.iter().find(|one| one.vat == vat);
-            let store = one.map(|one| Arc::clone(&one.store));
+            let one = one.map(|one| (Arc::clone(&one.store), one.host.clone()));
             // Reading every file takes its time, and nobody else is to wait for it.
             spawn_blocking(move || {
-                let page = store.map(|store| originals::answer(&*store, vat, after));
+                let page = one.map(|(store, host)| originals::answer(&*store, &host, vat, after));
                 let _ = reply.send(page.unwrap_or_default());
             });
             continue;

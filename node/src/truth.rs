@@ -32,6 +32,7 @@
 //! redb loses where values do not compress and are longer than its 4 kB page: their pages are
 //! powers of two.
 
+mod aside;
 mod file;
 mod layer;
 mod row;
@@ -46,7 +47,9 @@ use std::{
 
 use engine::store::{Batch, Store, StoreError, Table, Visitor};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
+use tokio::sync::watch;
 
+pub use self::aside::SetAside;
 pub use self::file::FORMAT;
 use self::{
     file::guarded,
@@ -105,6 +108,8 @@ pub struct Truth {
     packer: Packer,
     /// Held by a barrier from end to end: layers reach the file in the order they were applied.
     barrier: Mutex<()>,
+    /// Why the file is doubted, once it is.
+    doubt: watch::Sender<Option<StoreError>>,
     state: RwLock<State>,
 }
 
@@ -132,6 +137,7 @@ impl Truth {
             options,
             packer: Packer::new(),
             barrier: Mutex::default(),
+            doubt: watch::Sender::new(None),
             state: RwLock::new(State { database, unsynced, storing, lost: None }),
         })
     }
@@ -178,7 +184,7 @@ impl Truth {
             // Another thread's barrier failed between the two locks.
             return Err(StoreError::Io { path: self.path(), detail: "it is closed".to_owned() });
         };
-        let reading = guarded(&self.path(), || Ok(database.begin_read()?))?;
+        let reading = self.read(|| Ok(database.begin_read()?))?;
         Ok((reading, over(&state)))
     }
 
@@ -196,13 +202,39 @@ impl Truth {
         })
     }
 
-    fn unpack(&self, row: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.packer.unpack(row).map_err(|detail| file::damaged(&self.path(), detail))
+    /// A row that cannot be unpacked reads as nothing: whoever knows what it should say notices,
+    /// and has that row mended.
+    fn unpack(&self, row: &[u8]) -> Vec<u8> {
+        self.packer.unpack(row).unwrap_or_default()
+    }
+
+    /// As [`guarded`]; an answer that makes no sense has the whole file doubted.
+    fn read<T>(&self, call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        guarded(&self.path(), call).inspect_err(|error| {
+            if let StoreError::Damaged { detail, .. } = error {
+                self.doubt(detail);
+            }
+        })
+    }
+
+    /// Why the file is doubted, as soon as it is: it must be opened anew.
+    pub async fn doubted(&self) -> StoreError {
+        let mut doubt = self.doubt.subscribe();
+        let found = doubt.wait_for(Option::is_some).await.map(|why| why.clone());
+        // The sender is ours, so it is not gone.
+        found
+            .ok()
+            .flatten()
+            .unwrap_or(StoreError::Damaged { path: self.path(), detail: String::new() })
     }
 
     fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut Arc<Database>, StoreError> {
         if state.database.is_none() {
-            state.database = Some(Arc::new(file::open(&self.dir, &self.options)?));
+            let opened = file::open(&self.dir, &self.options);
+            if let Err(StoreError::Damaged { detail, .. }) = &opened {
+                self.doubt(detail);
+            }
+            state.database = Some(Arc::new(opened?));
         }
         let missing = || StoreError::Io { path: self.path(), detail: "it is closed".to_owned() };
         state.database.as_mut().ok_or_else(missing)
@@ -245,7 +277,7 @@ impl Truth {
 
     fn barrier_locked(&self) -> Result<(), StoreError> {
         let Some((database, layer)) = self.begin_barrier()? else { return Ok(()) };
-        let stored = guarded(&self.path(), || file::store(&database, &layer, self.options.durable));
+        let stored = self.read(|| file::store(&database, &layer, self.options.durable));
         drop(database);
         match &stored {
             Ok(()) => self.write_state().storing = Arc::default(),
@@ -278,12 +310,12 @@ impl Store for Truth {
         })?;
         let row = match over {
             Some(row) => row,
-            None => guarded(&self.path(), || {
+            None => self.read(|| {
                 let found = reading.open_table(file::rows(table))?.get(key)?;
                 Ok(found.map(|row| Arc::from(row.value())))
             })?,
         };
-        row.map(|row| self.unpack(&row)).transpose()
+        Ok(row.map(|row| self.unpack(&row)))
     }
 
     fn scan(
@@ -296,14 +328,13 @@ impl Store for Truth {
         if from >= to {
             return Ok(());
         }
-        let path = self.path();
         let (reading, over) = self.rows_over(table, from, to)?;
         let mut over = over.into_iter().peekable();
         let mut stored =
-            guarded(&path, || Ok(reading.open_table(file::rows(table))?.range(from..to)?))?;
+            self.read(|| Ok(reading.open_table(file::rows(table))?.range(from..to)?))?;
         loop {
             // Only the engine's part is guarded: the visitor's panics are its own.
-            let next = guarded(&path, || match stored.next().transpose()? {
+            let next = self.read(|| match stored.next().transpose()? {
                 Some((key, row)) => Ok(Some((key.value().to_vec(), Vec::from(row.value())))),
                 None => Ok(None),
             })?;
@@ -311,7 +342,7 @@ impl Store for Truth {
                 over.next_if(|(key, _)| next.as_ref().is_none_or(|(stored, _)| key < stored))
             {
                 if let Some(row) = row
-                    && visit(&key, &self.unpack(&row)?) == ControlFlow::Break(())
+                    && visit(&key, &self.unpack(&row)) == ControlFlow::Break(())
                 {
                     return Ok(());
                 }
@@ -319,8 +350,8 @@ impl Store for Truth {
             let Some((key, row)) = next else { return Ok(()) };
             let value = match over.next_if(|(over, _)| *over == key) {
                 Some((_, None)) => continue,
-                Some((_, Some(row))) => self.unpack(&row)?,
-                None => self.unpack(&row)?,
+                Some((_, Some(row))) => self.unpack(&row),
+                None => self.unpack(&row),
             };
             if visit(&key, &value) == ControlFlow::Break(()) {
                 return Ok(());
@@ -338,7 +369,7 @@ impl Store for Truth {
             return Ok(None);
         }
         let (reading, over) = self.rows_over(table, from, to)?;
-        let stored = guarded(&self.path(), || {
+        let stored = self.read(|| {
             let table = reading.open_table(file::rows(table))?;
             for found in table.range(from..to)?.rev() {
                 let (key, row) = found?;
@@ -351,7 +382,7 @@ impl Store for Truth {
         })?;
         let over = over.into_iter().rev().find_map(|(key, row)| Some((key, row?)));
         let last = stored.into_iter().chain(over).max_by(|(a, _), (b, _)| a.cmp(b));
-        last.map(|(key, row)| Ok((key, self.unpack(&row)?))).transpose()
+        Ok(last.map(|(key, row)| (key, self.unpack(&row))))
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
@@ -371,6 +402,16 @@ impl Store for Truth {
     fn barrier(&self) -> Result<(), StoreError> {
         let _barrier = self.lock_barrier();
         self.barrier_locked()
+    }
+
+    fn doubt(&self, why: &str) {
+        let error = file::damaged(&self.path(), why);
+        let is_news = self
+            .doubt
+            .send_if_modified(|doubt| doubt.is_none().then(|| *doubt = Some(error)).is_some());
+        if is_news {
+            self.note_doubt(why);
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use engine::{archive, document::invoice::Receiving, id::VatNumber, store::Store}
 use node::{
     host::HostHandle,
     intake::{Intake, file_name, free_name},
+    private,
     reason::Reason,
+    rescue::Taken,
     spool::waiting::{STILL, Waiting},
 };
 use tokio::time::sleep;
@@ -35,9 +37,24 @@ impl SdiFolder {
     /// When a folder cannot be made.
     pub fn open(root: &Path, host: HostHandle, store: Arc<dyn Store>) -> io::Result<Self> {
         for folder in ["taken", "rejected"] {
-            fs::create_dir_all(root.join(folder))?;
+            private::shared_folder(&root.join(folder))?;
         }
         Ok(Self { root: root.to_owned(), host, store })
+    }
+
+    /// Where files go once they are taken, by tenant.
+    #[must_use]
+    pub fn taken(&self) -> Vec<Taken> {
+        let root = self.root.join("taken");
+        let entries = fs::read_dir(&root).into_iter().flatten().flatten();
+        let named = |entry: fs::DirEntry| VatNumber::parse(&entry.file_name().to_string_lossy());
+        let tenants = entries.filter_map(|entry| named(entry).ok());
+        let of = |tenant: VatNumber| Taken {
+            tenant,
+            folder: root.join(tenant.to_string()),
+            received: true,
+        };
+        tenants.map(of).collect()
     }
 
     /// Takes files until the task is dropped.
@@ -112,7 +129,7 @@ impl SdiFolder {
 
     fn folder(&self, name: &str, tenant: VatNumber) -> io::Result<PathBuf> {
         let folder = self.root.join(name).join(tenant.to_string());
-        fs::create_dir_all(&folder)?;
+        private::shared_folder(&folder)?;
         Ok(folder)
     }
 }

@@ -20,7 +20,7 @@ use node::{
     control::{self, Question},
     host::{Host, HostConfig, HostHandle, PortalAddress},
     mirror::{Mirror, MirrorOptions},
-    originals, private,
+    originals, private, rescue,
     service::{ServiceError, bind, days_left, io_error, stopped},
     status::{routes, tenant_status},
     transport::{Dialer, Endpoint, Identity, Limits, Listener, PinSet, tcp},
@@ -93,8 +93,9 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
     }
     private::folder(&config.data).map_err(io_error(config.data.display()))?;
     let identity = Identity::load(&config.cert, &config.key)?;
-    let store: Arc<dyn Store> =
-        Arc::new(Truth::open(&config.data.join("truth"), TruthOptions::default())?);
+    let (truth, _) = Truth::open_whole(&config.data.join("truth"), TruthOptions::default())?;
+    let truth = Arc::new(truth);
+    let store: Arc<dyn Store> = Arc::<Truth>::clone(&truth);
     let mut portals: Vec<PeerId> = config.portals.iter().map(|portal| portal.pin).collect();
     portals.push(identity.peer());
     let pins = PinSet::new(portals.iter().map(|peer| (*peer, None)).collect());
@@ -136,6 +137,13 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
             accepting.accepted(connection);
         }
     };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(rescue::run(
+        config.data.join("truth"),
+        Arc::clone(&store),
+        host.clone(),
+        sdi.taken(),
+    ));
     let records = records::run(host.clone(), Arc::clone(&store), mirror);
     let data = config.data.display();
     let questions = control::listen(&config.data).await.map_err(io_error(data))?;
@@ -147,6 +155,7 @@ pub async fn run(config: &PortalConfig) -> Result<(), ServiceError> {
         () = enactor::keep_out(office, host.clone(), pins) => {}
         () = at_the_door(door.clone()) => {}
         () = answer(config, &identity, &host, &store, door.as_ref(), questions) => {}
+        error = truth.doubted() => return Err(error.into()),
         () = stopped() => tracing::info!("portal stops"),
     }
     Ok(())
@@ -291,9 +300,9 @@ async fn answer(
                 told
             }
             Ask::Originals { vat, after } => {
-                let store = Arc::clone(store);
+                let (store, host) = (Arc::clone(store), host.clone());
                 // Reading every file takes its time, and nobody else is to wait for it.
-                spawn_blocking(move || reply.send(originals::answer(&*store, vat, after)));
+                spawn_blocking(move || reply.send(originals::answer(&*store, &host, vat, after)));
                 continue;
             }
             Ask::Admit { vat, spki, not_after } => {

@@ -83,6 +83,7 @@ impl Host {
                 self.stuck = None;
                 self.feed(Input::StoreReady);
             }
+            Event::Doubt(why) => self.config.store.doubt(&why),
             Event::Wake => {
                 if let Some(routes) = &mut self.routes {
                     routes.wake(now);

@@ -136,11 +136,17 @@ impl HostHandle {
         self.rebuilds.clone()
     }
 
-    /// A reader found a row of the truth damaged: it is fetched again from a peer.
+    /// A reader found a row of the truth damaged: a bundle is fetched again from a peer; a row
+    /// that no peer has makes the store doubt itself.
     pub fn damaged(&self, error: &ReadError) {
-        if let ReadError::Damaged { tenant, log, seq } = *error {
-            let _ = self.orders.send(Event::Input(Input::Damaged { tenant, log, seq }));
-        }
+        let event = match error {
+            ReadError::Damaged { tenant, log, seq } => {
+                Event::Input(Input::Damaged { tenant: *tenant, log: *log, seq: *seq })
+            }
+            ReadError::Row(_) => Event::Doubt(error.to_string()),
+            ReadError::Store(_) => return,
+        };
+        let _ = self.orders.send(event);
     }
 
     /// The log in which this start writes: the actor of every change it makes.

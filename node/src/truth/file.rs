@@ -16,6 +16,7 @@ use redb::{
 };
 
 use super::{Durable, TruthOptions, layer::Layer};
+use crate::private;
 
 /// The format this program reads and writes; a store with another number is left alone. 2: a
 /// bundle's signature has a check of its own, and chunks lie under the cut of their file.
@@ -140,24 +141,13 @@ fn named(path: &str, error: &redb::Error) -> StoreError {
 }
 
 fn private_file(dir: &Path) -> io::Result<File> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
-    {
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
-    builder.create(dir)?;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    private::folder(dir)?;
     let file = options.open(dir.join(FILE))?;
-    // A file is there after loss of power only if its folder's entry is.
-    #[cfg(unix)]
-    for folder in [Some(dir), dir.parent()].into_iter().flatten() {
-        if let Ok(folder) = File::open(folder) {
-            folder.sync_all()?;
-        }
-    }
+    private::sync_folder(Some(dir))?;
     Ok(file)
 }
 

@@ -1,7 +1,7 @@
 # Everything a person types. `make test` is what continuous integration runs.
 CARGO ?= cargo
 
-.PHONY: test tools half-open check-windows screenshots check-api check-node-api lint check-pure demo demo-short build sim planted soak fuzz bench compare
+.PHONY: test tools half-open check-windows screenshots check-api check-node-api lint check-pure demo demo-short build sim planted soak crash fuzz bench compare
 
 test: lint check-pure check-windows tools
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
@@ -37,6 +37,13 @@ soak:
 	@first=$$(date +%s); echo "seeds from $$first"; \
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),2000) FIRST=$$first && \
 	$(MAKE) --no-print-directory sim SEEDS=$(or $(SEEDS),200) FIRST=$$first HOURS=240
+
+# Real processes and their files: CYCLES kills of a node and as many of a portal, DAMAGE flipped
+# bits, zeroed pages and lost ends, the power lost at IMAGES moments of a run, or at all of them.
+# Each test ends with a line of figures. `make test` runs the same in short.
+crash: tools build
+	CYCLES=$(or $(CYCLES),1000) DAMAGE=$(or $(DAMAGE),1000) IMAGES=$(or $(IMAGES),all) \
+	  $(CARGO) test -q --locked -p portal-node --test processes -- --nocapture killed:: damaged:: power:: restored::
 
 # One decoder after the other, or TARGET only, for SECONDS each, by libFuzzer: engine/fuzz has what
 # reads a stranger's bytes, portal-node/fuzz what reads a person's files. What it finds is in their
@@ -106,7 +113,7 @@ compare:
 
 # What the pages under docs/erp are run with, the drivers that SQL is read by, and the browser that
 # the portal is seen with: something that is there when it is installed, and its package in Debian.
-TOOLS = curl=curl openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
+TOOLS = curl=curl strace=strace openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
   mcs=mono-mcs mono=mono-runtime /usr/lib/mono/4.5/System.Data.dll=libmono-system-data4.0-cil \
   /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \

@@ -1,6 +1,6 @@
 //! Disks that are lost, processes that are killed, and a disk that is full.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, thread::sleep, time::Duration};
 
 use crate::town::{Town, VAT, received, sent, until, within};
 
@@ -111,6 +111,101 @@ fn a_full_disk_is_named_reads_go_on_and_work_resumes_by_itself() {
     assert_eq!(tenant["records"], 3);
     assert_eq!(node.names("out"), Vec::<String>::new());
     node.stop();
+}
+
+#[test]
+fn a_portal_whose_disk_is_full_says_so_serves_what_it_has_and_resumes_by_itself() {
+    let mut town = Town::new();
+    let disk = Disk::new(&town.path("a").join("data"), 160);
+    let portals = town.portals();
+    let issued = town.issue_node(VAT);
+    let mut node = town.node("node", &issued, &portals);
+    portals.admit(&node);
+    node.start();
+    fs::write(node.spool("out").join("before.xml"), sent("before")).unwrap();
+    until("all is well", || node.is_in_sync() && node.tenant()["records"] == 1);
+
+    let ballast = disk.fill();
+    fs::write(node.spool("out").join("during.xml"), sent("during")).unwrap();
+    let folder = portals.a.dir.join("sdi").join(VAT);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("r.xml"), received("r")).unwrap();
+    until("A names its state", || {
+        portals.a.status()["storage"].as_str().is_some_and(|why| why.contains("is full"))
+    });
+    let held = |name: &str| {
+        let tenant = node.tenant();
+        let portals = tenant["portals"].as_array().unwrap();
+        portals.iter().find(|portal| portal["name"] == name).unwrap().clone()
+    };
+    until("B takes it", || held("B")["pending_up"] == 0);
+    assert_eq!(held("A")["pending_up"], 1, "A acknowledges nothing that it cannot store");
+    fs::remove_file(ballast).unwrap();
+    within(Duration::from_secs(30), "it resumes by itself", || {
+        node.is_in_sync() && node.names("in") == ["r.xml"] && node.tenant()["records"] == 3
+    });
+    assert!(portals.a.status()["storage"].is_null());
+}
+
+/// A process that may open nothing more goes on with what it has, and does the rest once it may.
+#[test]
+fn without_descriptors_nothing_is_lost_and_serving_resumes() {
+    let mut town = Town::new();
+    let portals = town.portals();
+    let issued = town.issue_node(VAT);
+    let mut node = town.node("node", &issued, &portals);
+    portals.admit(&node);
+    node.start();
+    let folder = portals.a.dir.join("sdi").join(VAT);
+    fs::create_dir_all(&folder).unwrap();
+    until("all is well", || node.is_in_sync());
+    for round in 0..2 {
+        let before = node.names("taken").len();
+        let limits = [&node, &portals.a].map(|service| Descriptors::none_left(service.process()));
+        for n in 0..5 {
+            let number = format!("{round}-{n}");
+            fs::write(node.spool("out").join(format!("{number}.xml")), sent(&number)).unwrap();
+            fs::write(folder.join(format!("r{number}.xml")), received(&number)).unwrap();
+        }
+        // Long enough for whoever would give up to do so.
+        sleep(Duration::from_secs(4));
+        assert_eq!(node.names("taken").len(), before, "nothing can be read");
+        drop(limits);
+        within(Duration::from_secs(30), "all is done once it may", || {
+            let done = before + 5;
+            node.names("taken").len() == done
+                && node.names("in").len() == done
+                && node.is_in_sync()
+                && node.tenant()["bundles"] == portals.a.tenant()["bundles"]
+                && node.tenant()["bundles"] == portals.b.tenant()["bundles"]
+        });
+    }
+    assert_eq!(node.names("rejected"), Vec::<String>::new());
+}
+
+/// Holds a process at the descriptors it has; dropped, it may have as many as before.
+struct Descriptors(u32, String);
+
+impl Descriptors {
+    fn none_left(process: u32) -> Self {
+        let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+        let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let before = line.split_whitespace().nth(3).unwrap().to_owned();
+        Self::set(process, &open.to_string());
+        Self(process, before)
+    }
+
+    fn set(process: u32, soft: &str) {
+        let words = [format!("--pid={process}"), format!("--nofile={soft}:")];
+        assert!(Command::new("prlimit").args(words).status().unwrap().success());
+    }
+}
+
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        Self::set(self.0, &self.1);
+    }
 }
 
 /// A disk of its own, gone when dropped.

@@ -7,9 +7,15 @@ mod access;
 mod apart;
 mod chrome;
 mod customer;
+mod damaged;
 mod disks;
 mod files;
+mod image;
+mod killed;
+mod power;
+mod restored;
 mod starting;
 #[path = "../pages/tools.rs"]
 mod tools;
 mod town;
+mod trace;

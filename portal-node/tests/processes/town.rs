@@ -4,6 +4,7 @@
 //! where `cargo test --workspace` (`make test`) and `cargo build` put both.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{ErrorKind, Read as _},
     net::Ipv4Addr,
@@ -95,6 +96,8 @@ pub struct Service {
     pub pin: String,
     child: Option<Child>,
     pub user: Option<u32>,
+    /// A program and its arguments that the process is started by.
+    pub under: Vec<String>,
 }
 
 impl Town {
@@ -219,7 +222,15 @@ impl Town {
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("config.toml");
         fs::write(&path, config).unwrap();
-        Service { binary, config: path, dir, pin: pin.to_owned(), child: None, user: None }
+        Service {
+            binary,
+            config: path,
+            dir,
+            pin: pin.to_owned(),
+            child: None,
+            user: None,
+            under: vec![],
+        }
     }
 
     /// Certificate and key as files.
@@ -247,9 +258,14 @@ impl Portals {
 }
 
 impl Service {
-    pub fn start(&mut self) {
+    /// Starts it and does not wait until it answers.
+    pub fn begin(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         self.child = Some(self.spawn());
+    }
+
+    pub fn start(&mut self) {
+        self.begin();
         let begun = Instant::now();
         while self.try_status().is_none() {
             if let Some(ended) = self.child.as_mut().unwrap().try_wait().unwrap() {
@@ -263,6 +279,15 @@ impl Service {
             );
             sleep(BEAT);
         }
+    }
+
+    /// Its number while it runs.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Starts it where it must end by itself: exit code, and what it said.
@@ -285,8 +310,14 @@ impl Service {
 
     fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = Command::new(&self.binary);
-        command.args(["run", "--config"]).arg(&self.config).env("RUST_LOG", "info");
+        let words = self.under.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let words: Vec<_> = words.collect();
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .args(["run", "--config"])
+            .arg(&self.config)
+            .env("RUST_LOG", "info");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         if let Some(user) = self.user {
             use std::os::unix::process::CommandExt as _;

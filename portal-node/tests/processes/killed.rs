@@ -28,8 +28,9 @@ use crate::{
 
 /// Files that may wait in a folder before the feeder pauses: a load, not a flood.
 const WAITING_MAX: usize = 40;
-/// Cycles after which all that was ever acknowledged is looked for again, not only what is new.
-const WHOLE: u64 = 25;
+/// Cycles after which all that was ever acknowledged is looked for again, and the mirror compared,
+/// not only what is new.
+const WHOLE: u64 = 20;
 
 #[test]
 fn a_node_killed_at_any_moment_keeps_what_it_took() {
@@ -145,6 +146,8 @@ impl Scene {
     /// Files into `out/` and into the portal's folder of the SdI, and submissions by the API.
     fn start_erp(&self) -> Erp {
         let done = Arc::new(AtomicBool::new(false));
+        // A long run shall end with ten thousand invoices, not with a hundred thousand.
+        let pause = Duration::from_millis(if cycles() > 100 { 120 } else { 15 });
         let folders = [
             (self.node.spool("out"), "s", sent as fn(&str) -> String),
             (self.portals.a.dir.join("sdi").join(VAT), "r", received),
@@ -167,7 +170,7 @@ impl Scene {
                     let half = folder.join(format!(".{name}"));
                     fs::write(&half, file).unwrap();
                     fs::rename(half, folder.join(name)).unwrap();
-                    sleep(Duration::from_millis(15));
+                    sleep(pause);
                 }
             }));
         }
@@ -196,7 +199,7 @@ impl Scene {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                sleep(Duration::from_millis(20));
+                sleep(pause);
             }
         }));
         Erp { done, threads }
@@ -246,7 +249,7 @@ impl Scene {
     fn look(&mut self, who: Who, cycle: u64, acknowledged: Vec<String>) -> u64 {
         let service = if who == Who::Node { &self.node } else { &self.portals.a };
         let image = Image::of(service);
-        let whole = cycle.is_multiple_of(WHOLE);
+        let whole = cycle.is_multiple_of(WHOLE) || cycle < 5;
         let taken = image.after(if whole { 0 } else { self.end });
         assert!(taken.end >= self.end, "cycle {cycle}: {} of {}", taken.end, self.end);
         self.compare(cycle, &taken);
@@ -260,7 +263,7 @@ impl Scene {
             assert!(image.holds(document, file), "cycle {cycle}: {name} was acknowledged");
         }
         drop(given);
-        if whole || cycle.is_multiple_of(5) {
+        if whole {
             image.mirror_is_the_truths();
         }
         self.found.extend(acknowledged);

@@ -3,7 +3,13 @@
 //! file moved to `taken/`, a file behind the cursor of `in/`) is there, the mirror shows what the
 //! truth says, and nothing panics. `IMAGES` is how many moments are looked at, or `all`.
 
-use std::{collections::BTreeMap, env, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use engine::{
     archive,
@@ -38,7 +44,7 @@ fn after_a_loss_of_power_at_any_system_call_what_was_acknowledged_is_there() {
 /// acknowledged, and all resumes by itself.
 #[test]
 fn a_disk_that_fails_now_and_then_takes_nothing_that_was_acknowledged() {
-    let inject = "inject=pwrite64,fdatasync,fsync,ftruncate,rename:error=EIO:when=20..120+7";
+    let inject = "inject=pwrite64,fdatasync,fsync,ftruncate,rename:error=EIO:when=20..60+7";
     let (ops, root) = run(&["-e", inject]);
     look("power, and EIO", &ops, &root);
 }

@@ -123,6 +123,8 @@ pub(super) fn io_error(path: &str, error: &io::Error) -> StoreError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
         // The file is shorter than it says it is.
         io::ErrorKind::UnexpectedEof => damaged(&path, "the file is cut short"),
+        // It does not begin as a store does.
+        io::ErrorKind::InvalidData => damaged(&path, &error.to_string()),
         _ => StoreError::Io { path, detail: error.to_string() },
     }
 }

@@ -8,6 +8,7 @@ use std::{
     env, fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -240,13 +241,11 @@ fn large(number: &str) -> String {
 }
 
 #[test]
-fn whatever_is_damaged_of_a_node_it_is_whole_again_within_a_minute() {
-    damage_all(Scene::new(), Who::Node);
-}
-
-#[test]
-fn whatever_is_damaged_of_a_portal_it_is_whole_again_within_a_minute() {
-    damage_all(Scene::new(), Who::Portal);
+fn whatever_is_damaged_of_a_node_or_a_portal_it_is_whole_again_within_a_minute() {
+    thread::scope(|scope| {
+        scope.spawn(|| damage_all(Scene::new(), Who::Node));
+        scope.spawn(|| damage_all(Scene::new(), Who::Portal));
+    });
 }
 
 /// Damage after damage, each to the files as they were, until there were enough of each kind.

@@ -32,8 +32,16 @@ const WAITING_MAX: usize = 40;
 /// not only what is new.
 const WHOLE: u64 = 20;
 
+/// Each in a town of its own, at the same time: both wait more than they work.
 #[test]
-fn a_node_killed_at_any_moment_keeps_what_it_took() {
+fn a_node_and_a_portal_killed_at_any_moment_keep_what_they_acknowledged() {
+    thread::scope(|scope| {
+        scope.spawn(a_node_is_killed);
+        scope.spawn(a_portal_is_killed);
+    });
+}
+
+fn a_node_is_killed() {
     let cycles = cycles();
     let mut scene = Scene::new();
     let erp = scene.start_erp();
@@ -51,8 +59,7 @@ fn a_node_killed_at_any_moment_keeps_what_it_took() {
     scene.end("node", cycles, &dice);
 }
 
-#[test]
-fn a_portal_killed_at_any_moment_keeps_what_it_said_it_holds() {
+fn a_portal_is_killed() {
     let cycles = cycles();
     let mut scene = Scene::new();
     let erp = scene.start_erp();

@@ -8,6 +8,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -36,14 +37,18 @@ const EACH: usize = 150;
 
 #[test]
 fn after_a_loss_of_power_at_any_system_call_what_was_acknowledged_is_there() {
-    let (ops, root) = run(&[]);
-    look("power", &ops, &root);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (ops, root) = run(&[]);
+            look("power", &ops, &root);
+        });
+        scope.spawn(a_disk_fails_now_and_then);
+    });
 }
 
 /// The same while the disk fails now and then for a while: what could not be synchronised is not
 /// acknowledged, and all resumes by itself.
-#[test]
-fn a_disk_that_fails_now_and_then_takes_nothing_that_was_acknowledged() {
+fn a_disk_fails_now_and_then() {
     let inject = "inject=pwrite64,fdatasync,fsync,ftruncate,rename:error=EIO:when=20..60+7";
     let (ops, root) = run(&["-e", inject]);
     look("power, and EIO", &ops, &root);

@@ -176,11 +176,14 @@ fn durability(cold: &BTreeMap<(&str, u64, u64), Row<'_>>) -> String {
     }
     let mut out = String::from(
         "\n## What is left after kill -9 right after \"done\", and the settings\n\
+         kill -9 ends a process, not the machine: what it wrote and did not sync stays in the \
+         kernel's cache and reaches the disk later. So a system that never syncs keeps everything \
+         here, and would lose its last seconds in a power cut.\n\n\
          | system | left | version and settings |\n|---|---|---|\n",
     );
     for (system, (left, settings)) in said.iter().filter(|(system, _)| **system != FLOOR) {
         let settings = if *system == OURS { "redb, one barrier a group" } else { settings };
-        let left = if left.is_empty() { "never done" } else { left };
+        let left = if left.is_empty() { "not measured" } else { left };
         let _ = writeln!(out, "| {system} | {left} | {settings} |");
     }
     out

@@ -88,6 +88,9 @@ bench:
 	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
 	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
 	$(BENCHES) blob-resume --runs 2
+	$(BENCHES) sessions --runs 3
+	$(BENCHES) relay --runs 3
+	$(BENCHES) twins --runs 1
 	$(BENCHES) portal-list
 	$(BENCHES) portal-login
 

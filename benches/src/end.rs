@@ -82,6 +82,11 @@ pub enum Order {
     },
     /// Closes everything in good order.
     Stop,
+    /// Whom the next orders are about, where it was somebody else before.
+    About {
+        /// The tenant.
+        tenant: VatNumber,
+    },
     /// Admits a node.
     Admit {
         /// Its certificate, PEM.
@@ -106,6 +111,11 @@ pub enum Order {
     },
     /// Waits until so many bundles are held durably.
     Hold {
+        /// How many in all.
+        bundles: u64,
+    },
+    /// Waits until so many bundles of all tenants together are held durably.
+    HoldInAll {
         /// How many in all.
         bundles: u64,
     },

@@ -42,6 +42,24 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// A portal was away while its twin wrote, and catches up.
+    Twins {
+        /// Customers whose documents they are.
+        #[arg(long, default_value_t = 1000)]
+        tenants: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Customers that hold a session and say nothing: the portal's memory for each.
+    Sessions {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        sessions: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A portal passes on what its twin writes to a node.
+    Relay(Options),
     /// A node that has nothing to do: how soon it is at work, and its memory.
     Open(Options),
     /// A node is killed while it sends a large file.
@@ -81,6 +99,9 @@ fn main() -> ExitCode {
         Command::Live(options) => scenario::live::run(&options),
         Command::Failover { cause, options } => scenario::failover::run(&options, cause),
         Command::Steady { minutes, options } => scenario::steady::run(&options, minutes),
+        Command::Twins { tenants, options } => scenario::twins::run(&options, tenants),
+        Command::Sessions { sessions, options } => scenario::sessions::run(&options, sessions),
+        Command::Relay(options) => scenario::relay::run(&options),
         Command::Open(options) => scenario::open::run(&options),
         Command::BlobResume(options) => scenario::blob_resume::run(&options),
         Command::MirrorRebuild(options) => scenario::mirror_rebuild::run(&options),

@@ -9,7 +9,10 @@ pub mod mirror_rebuild;
 pub mod open;
 pub mod portal;
 pub mod reconnect;
+pub mod relay;
+pub mod sessions;
 pub mod steady;
+pub mod twins;
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -264,6 +264,16 @@ pub fn delivered(log: LogId, invoice: DocumentId, n: u64) -> Item {
     Item::Change { document: invoice.sibling(Kind::Outcome), change }
 }
 
+/// Customer `n` of an intermediary.
+///
+/// # Panics
+/// Never: the check digit is worked out.
+#[must_use]
+pub fn customer(n: u64) -> VatNumber {
+    let vat = with_check_digit((1_000_000 + n % 8_000_000) * 1000 + 24);
+    VatNumber::parse(&format!("{vat:011}")).expect("its check digit is right")
+}
+
 /// Rates of VAT: percent, and as written.
 const RATES: [(u64, &str); 3] = [(22, "22.00"), (10, "10.00"), (4, "4.00")];
 
@@ -426,6 +436,12 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn customers_are_as_many_as_one_asks_for() {
+        let customers: BTreeSet<VatNumber> = (0..10_000).map(customer).collect();
+        assert_eq!(customers.len(), 10_000);
+    }
 
     #[test]
     fn invoices_are_valid_different_and_of_the_usual_size() {

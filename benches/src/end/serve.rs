@@ -81,6 +81,10 @@ impl Server {
         match order {
             Order::Start { dial, lines, mirror } => self.start(&dial, lines, mirror).await,
             Order::Stop => self.stop().await,
+            Order::About { tenant } => {
+                self.place.tenant = tenant;
+                Ok(Answer::Done(now_ns()))
+            }
             Order::Admit { cert, key } => self.admit(&Papers { cert, key }).await,
             Order::Write { what: What::Large, first, count, .. } => self.large(first, count).await,
             Order::Write { what, first, count, in_flight, every_ms, acknowledged } => {
@@ -97,6 +101,24 @@ impl Server {
                         if position.is_some_and(|position| position >= bundles) {
                             break;
                         }
+                    }
+                    Ok(Answer::Done(now_ns()))
+                };
+                patiently(enough).await
+            }
+            Order::HoldInAll { bundles } => {
+                let host = &self.working()?.host;
+                let enough = async {
+                    let held = |view: &View| -> u64 {
+                        view.spaces
+                            .values()
+                            .flat_map(engine::vector::Vector::iter)
+                            .map(|(_, seq)| seq)
+                            .sum()
+                    };
+                    while held(&host.view().await) < bundles {
+                        // A view of many tenants is not for nothing.
+                        sleep(5 * LOOK).await;
                     }
                     Ok(Answer::Done(now_ns()))
                 };

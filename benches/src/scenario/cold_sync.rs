@@ -1,4 +1,5 @@
 //! A new node, with nothing on its disk, fetches all that the portal holds and makes it durable.
+//! The moment it says so it is killed, and what its disk still holds is counted.
 
 use benches::{
     end::{AnyError, Order, What},
@@ -30,6 +31,7 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
         let after = world.states(0)?;
         let wall_ns = done_ns - before[0].at_ns;
         let figures = standard("cold-sync", options, 0, wall_ns, &before, &after);
+        let held_after_kill = kept(&mut world)?;
         let each = |name| figures.get(name).unwrap_or(f64::NAN) / documents as f64;
         let figures = figures
             .clone()
@@ -40,10 +42,19 @@ pub fn run(options: &Options) -> Result<(), AnyError> {
             .with("disk_bytes", after[0].disk_bytes)
             .with("barriers", after[0].reading.barriers)
             .with("barrier_s", after[0].reading.barrier_us as f64 / 1e6)
-            .with("written_by_portal_s", written_s);
+            .with("written_by_portal_s", written_s)
+            .with("held_after_kill", held_after_kill);
         println!("{}", figures.to_json(&run.to_string()));
         runs.push(figures);
     }
     print(&runs);
     Ok(())
+}
+
+/// Kills the node with -9 and opens what it left, connected to nobody: bundles held, each with
+/// every file it names.
+fn kept(world: &mut World) -> Result<u64, AnyError> {
+    world.revive_node()?;
+    world.node.done(&Order::Start { dial: vec![], lines: 1, mirror: false })?;
+    Ok(world.node.read()?.bundles)
 }

@@ -90,7 +90,7 @@ bench:
 	$(BENCHES) blob-resume --runs 2
 	$(BENCHES) sessions --runs 3
 	$(BENCHES) relay --runs 3
-	$(BENCHES) twins --runs 1
+	$(BENCHES) twins --documents 1000000 --tenants 10 --runs 1
 	$(BENCHES) portal-list
 	$(BENCHES) portal-login
 

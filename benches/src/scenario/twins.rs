@@ -4,7 +4,7 @@
 use std::{ops::Range, thread::sleep, time::Duration};
 
 use benches::{
-    end::{AnyError, Order, What},
+    end::{AnyError, Order, Papers, What},
     figures::print,
     workload::customer,
 };
@@ -21,6 +21,12 @@ pub fn run(options: &Options, tenants: u64) -> Result<(), AnyError> {
     let mut world = World::start(options, 2)?;
     // The grant of the node is there too.
     let mut bundles = 1;
+    for tenant in 0..tenants {
+        let Papers { cert, key } = Papers::issue()?;
+        world.portals[0].done(&Order::About { tenant: customer(tenant) })?;
+        world.portals[0].done(&Order::Admit { cert, key })?;
+        bundles += 1;
+    }
     let documents = options.documents;
     say(
         &mut world,

@@ -3,7 +3,6 @@
 //! Each command adds its measurements to a file of results, so a run can be made in parts; `page`
 //! draws what is in it. `make compare` does all of it.
 
-mod failover;
 mod floor;
 mod invoices;
 mod ours;
@@ -21,7 +20,6 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use failover::{CAUSES, LINE, Yardstick};
 use rival::{Rival, program::Program, syncthing::Syncthing};
 
 #[derive(Parser)]
@@ -60,24 +58,6 @@ enum Command {
     },
     /// Measures what no system can go below here.
     Floor(Measured),
-    /// Measures failover by every cause: ours, or yardsticks.
-    Failover {
-        /// The `benches` program: measures ours.
-        #[arg(long)]
-        program: Option<PathBuf>,
-        /// Yardsticks.
-        #[arg(long, value_delimiter = ',', value_enum)]
-        yardsticks: Vec<Yardstick>,
-        /// How often each is measured.
-        #[arg(long, default_value_t = 3)]
-        runs: u64,
-    },
-    /// Measures what a portal has to do besides: for its twin, for idle customers, as a relay.
-    Portal {
-        /// The `benches` program.
-        #[arg(long)]
-        program: PathBuf,
-    },
     /// Draws the page and its plots from the results.
     Page,
 }
@@ -122,7 +102,6 @@ enum System {
     AutomergeRepo,
     Syncthing,
     Samod,
-    IrohDocs,
 }
 
 impl System {
@@ -135,16 +114,6 @@ impl System {
                 return Err("the rivals on Node.js are not installed: `npm ci` in rivals/js".into());
             }
             Ok::<_, String>(vec!["node".to_owned(), script.display().to_string()])
-        };
-        let built = |name: &str, variable: &str| {
-            let program = rivals.join(format!("{name}/target/release/rival-{name}"));
-            let program = std::env::var_os(variable).map_or(program, PathBuf::from);
-            match program.is_file() {
-                true => Ok(program.display().to_string()),
-                false => {
-                    Err(format!("{name} is not built: `cargo build --release` in rivals/{name}"))
-                }
-            }
         };
         Ok(match self {
             Self::Pouchdb => Box::new(Program::new(
@@ -161,21 +130,22 @@ impl System {
                 script("automerge-repo.mjs")?,
                 scratch,
             )),
-            Self::Samod => Box::new(Program::new(
-                "samod",
-                "samod 0.16.0, websocket, storage in files; texts as scalars; the names of the \
-                 documents are given to the client; never calls fsync",
-                vec![built("samod", "RIVAL_SAMOD")?],
-                scratch,
-            )),
-            Self::IrohDocs => Box::new(Program::new(
-                "iroh-docs",
-                "iroh-docs 0.101.0, iroh-blobs 0.103.1, iroh 1.4, both stores on disk, no relay, no \
-                 discovery; its own downloader locks up (see its adapter), so values are fetched in \
-                 requests for 250 on one connection",
-                vec![built("iroh-docs", "RIVAL_IROH_DOCS")?],
-                scratch,
-            )),
+            Self::Samod => {
+                let program = rivals.join("samod/target/release/rival-samod");
+                let program = std::env::var_os("RIVAL_SAMOD").map_or(program, PathBuf::from);
+                if !program.is_file() {
+                    return Err(
+                        "samod is not built: `cargo build --release` in rivals/samod".into()
+                    );
+                }
+                Box::new(Program::new(
+                    "samod",
+                    "samod 0.16.0, websocket, storage in files; texts as scalars; the names of the \
+                     documents are given to the client",
+                    vec![program.display().to_string()],
+                    scratch,
+                ))
+            }
             Self::Syncthing if rival::syncthing::is_there() => Box::new(Syncthing::default()),
             Self::Syncthing => {
                 return Err("syncthing is not installed: apt-get install syncthing".into());
@@ -216,58 +186,26 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         }
         Command::Ours { program, runs, measured } => {
             for &documents in &measured.documents {
-                let ask = |scenario: &str, changed| {
-                    let (program, scenario) = (&program, vec![scenario]);
+                let ask = |scenario: Vec<&str>, name: &str, changed| {
                     let link = measured.line.named();
-                    let asked = ours::Asked { program, scenario, documents, changed, link, runs };
+                    let program = &program;
+                    let asked =
+                        ours::Asked { program, scenario, name, documents, changed, link, runs };
                     ours::run(&asked, &cli.results)
                 };
-                ask("cold-sync", 0)?;
+                ask(vec!["cold-sync"], "cold-sync", 0)?;
                 for &changed in &measured.changed {
-                    ask("reconnect", changed)?;
+                    ask(vec!["reconnect"], "reconnect", changed)?;
                 }
                 if measured.live {
-                    ask("live", 100)?;
+                    ask(vec!["live"], "live", 100)?;
                 }
             }
         }
         Command::Floor(measured) => {
             let scratch = tempfile::tempdir()?;
             for &documents in &measured.documents {
-                let (link, dir) = (measured.line.named(), scratch.path());
-                floor::cold(documents, link, dir, &cli.results)?;
-                for &changed in &measured.changed {
-                    floor::reconnect((documents, changed), link, dir, &cli.results)?;
-                }
-            }
-        }
-        Command::Failover { program, yardsticks, runs } => {
-            for cause in CAUSES {
-                if let Some(program) = &program {
-                    let scenario = vec!["failover", "--cause", cause];
-                    let (documents, changed, link) = (0, 0, LINE);
-                    let asked = ours::Asked { program, scenario, documents, changed, link, runs };
-                    ours::run(&asked, &cli.results)?;
-                }
-                for &yardstick in &yardsticks {
-                    let program = failover::program()?;
-                    failover::run(&program, yardstick, cause, runs, &cli.results)?;
-                }
-            }
-        }
-        Command::Portal { program } => {
-            let loopback = Line::Loopback.named();
-            let link = (loopback.0, "");
-            for (scenario, documents, changed, runs) in [
-                (vec!["relay"], 10_000, 0, 3),
-                (vec!["sessions", "--sessions", "1000"], 0, 0, 1),
-                (vec!["sessions", "--sessions", "10000"], 0, 0, 1),
-                (vec!["twins", "--tenants", "1"], 1_000_000, 1000, 1),
-                (vec!["twins", "--tenants", "1000"], 1_000_000, 1000, 1),
-            ] {
-                let program = &program;
-                let asked = ours::Asked { program, scenario, documents, changed, link, runs };
-                ours::run(&asked, &cli.results)?;
+                floor::cold(documents, measured.line.named(), scratch.path(), &cli.results)?;
             }
         }
         Command::Page => page::write(&cli.results)?,

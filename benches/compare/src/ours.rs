@@ -13,6 +13,8 @@ pub struct Asked<'a> {
     pub program: &'a Path,
     /// Its scenario with what only it has, such as `["reconnect", "--together"]`.
     pub scenario: Vec<&'a str>,
+    /// As it stands in the results.
+    pub name: &'a str,
     /// Invoices.
     pub documents: u64,
     /// Changes.
@@ -43,8 +45,7 @@ pub fn run(asked: &Asked<'_>, results: &Path) -> io::Result<()> {
     let text = String::from_utf8_lossy(&out.stdout);
     let last = text.lines().last().ok_or_else(|| io::Error::other("benches said nothing"))?;
     let said: Line = serde_json::from_str(last).map_err(io::Error::other)?;
-    let name = asked.scenario.first().copied().unwrap_or_default();
-    let mut line = line(name, "staffetta", asked.documents, asked.changed, asked.link.0);
+    let mut line = line(asked.name, "staffetta", asked.documents, asked.changed, asked.link.0);
     let renamed = [
         ("datagram_bytes_up", "bytes_up"),
         ("datagram_bytes_down", "bytes_down"),

@@ -6,8 +6,7 @@ use std::{io, path::Path};
 use serde_json::{Map, Value};
 
 /// What tells one kind of measurement from another.
-const KEY: [&str; 8] =
-    ["scenario", "system", "documents", "changed", "link", "cause", "sessions", "tenants"];
+const KEY: [&str; 6] = ["scenario", "system", "documents", "changed", "link", "cause"];
 
 /// One measurement.
 pub type Line = Map<String, Value>;
@@ -52,8 +51,7 @@ pub fn put(path: &Path, line: Line) -> io::Result<()> {
     lines.sort_by_key(|line| {
         let text = |name: &str| line.get(name).map(Value::to_string).unwrap_or_default();
         let number = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let size = ["documents", "changed", "sessions", "tenants"].map(number);
-        (text("scenario"), text("link"), size, text("cause"), text("system"))
+        (text("scenario"), text("link"), number("documents"), number("changed"), text("system"))
     });
     let text: String = lines.into_iter().map(|line| format!("{}\n", Value::Object(line))).collect();
     let draft = path.with_extension("draft");

@@ -30,10 +30,11 @@
 //! (a single one stopped flushing). By its source, not by a test of ours, it refuses every write
 //! after a full disk until it is reopened, and may take damage inside a journal for its end.
 //! redb loses where values do not compress and are longer than its 4 kB page: their pages are
-//! powers of two.
+//! powers of two. So bundles lie in groups that fill a page: see [`group`].
 
 mod aside;
 mod file;
+mod group;
 mod layer;
 mod row;
 
@@ -50,9 +51,10 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 
 pub use self::aside::SetAside;
-pub use self::file::FORMAT;
+pub use self::file::{FORMAT, FORMAT_OLDEST};
 use self::{
-    file::guarded,
+    file::{guarded, in_groups},
+    group::Group,
     layer::{Layer, Row},
     row::Packer,
 };
@@ -202,10 +204,35 @@ impl Truth {
         })
     }
 
-    /// A row that cannot be unpacked reads as nothing: whoever knows what it should say notices,
-    /// and has that row mended.
-    fn unpack(&self, row: &[u8]) -> Vec<u8> {
-        self.packer.unpack(row).unwrap_or_default()
+    /// What the file holds of a table from a key on, up to another: the last of it may be a group
+    /// whose end is beyond. A row that cannot be unpacked reads as nothing: whoever knows what it
+    /// should say notices, and has that row mended.
+    fn stored<'r>(
+        &'r self,
+        reading: &ReadTransaction,
+        table: Table,
+        from: &[u8],
+        to: &'r [u8],
+    ) -> Result<impl FnMut() -> Result<Option<Arc<Group>>, StoreError> + 'r, StoreError> {
+        let groups = in_groups(table);
+        let mut rows = self.read(|| {
+            let open = reading.open_table(file::rows(table))?;
+            Ok(if groups { open.range(from..)? } else { open.range(from..to)? })
+        })?;
+        let mut is_over = false;
+        Ok(move || {
+            if is_over {
+                return Ok(None);
+            }
+            let next = self.read(|| match rows.next().transpose()? {
+                Some((key, row)) => Ok(Some((key.value().to_vec(), Arc::from(row.value())))),
+                None => Ok(None),
+            })?;
+            Ok(next.map(|(key, row)| {
+                is_over = key.as_slice() >= to;
+                self.packer.unpack(key, row)
+            }))
+        })
     }
 
     /// As [`guarded`]; an answer that makes no sense has the whole file doubted.
@@ -277,7 +304,8 @@ impl Truth {
 
     fn barrier_locked(&self) -> Result<(), StoreError> {
         let Some((database, layer)) = self.begin_barrier()? else { return Ok(()) };
-        let stored = self.read(|| file::store(&database, &layer, self.options.durable));
+        let stored =
+            self.read(|| file::store(&database, &layer, &self.packer, self.options.durable));
         drop(database);
         match &stored {
             Ok(()) => self.write_state().storing = Arc::default(),
@@ -308,14 +336,22 @@ impl Store for Truth {
         let (reading, over) = self.view(|state| {
             state.unsynced.get(table, key).or_else(|| state.storing.get(table, key)).cloned()
         })?;
-        let row = match over {
-            Some(row) => row,
-            None => self.read(|| {
-                let found = reading.open_table(file::rows(table))?.get(key)?;
-                Ok(found.map(|row| Arc::from(row.value())))
-            })?,
-        };
-        Ok(row.map(|row| self.unpack(&row)))
+        if let Some(row) = over {
+            return Ok(row.map(|value| value.to_vec()));
+        }
+        let found = self.read(|| {
+            let open = reading.open_table(file::rows(table))?;
+            let found = if in_groups(table) {
+                open.range(key..)?.next().transpose()?.map(|(at, row)| (at.value().to_vec(), row))
+            } else {
+                open.get(key)?.map(|row| (key.to_vec(), row))
+            };
+            Ok(found.map(|(at, row)| (at, Arc::from(row.value()))))
+        })?;
+        Ok(found.and_then(|(at, row)| {
+            let group = self.packer.unpack(at, row);
+            Some(group.value(group.position(key)?).to_vec())
+        }))
     }
 
     fn scan(
@@ -330,33 +366,44 @@ impl Store for Truth {
         }
         let (reading, over) = self.rows_over(table, from, to)?;
         let mut over = over.into_iter().peekable();
-        let mut stored =
-            self.read(|| Ok(reading.open_table(file::rows(table))?.range(from..to)?))?;
-        loop {
-            // Only the engine's part is guarded: the visitor's panics are its own.
-            let next = self.read(|| match stored.next().transpose()? {
-                Some((key, row)) => Ok(Some((key.value().to_vec(), Vec::from(row.value())))),
-                None => Ok(None),
-            })?;
-            while let Some((key, row)) =
-                over.next_if(|(key, _)| next.as_ref().is_none_or(|(stored, _)| key < stored))
-            {
-                if let Some(row) = row
-                    && visit(&key, &self.unpack(&row)) == ControlFlow::Break(())
-                {
+        let mut next = self.stored(&reading, table, from, to)?;
+        // Damage may have a group say keys that come before it once more.
+        let mut seen: Option<Vec<u8>> = None;
+        while let Some(group) = next()? {
+            for at in 0..group.len() {
+                let Some(key) = group.key(at).filter(|key| from <= &key[..] && &key[..] < to)
+                else {
+                    continue;
+                };
+                if seen.as_ref().is_some_and(|seen| *seen >= key) {
+                    continue;
+                }
+                while let Some((before, row)) = over.next_if(|(over, _)| *over < key) {
+                    if let Some(value) = row
+                        && visit(&before, &value) == ControlFlow::Break(())
+                    {
+                        return Ok(());
+                    }
+                }
+                let goes_on = match over.next_if(|(over, _)| *over == key) {
+                    Some((_, None)) => ControlFlow::Continue(()),
+                    Some((_, Some(value))) => visit(&key, &value),
+                    None => visit(&key, group.value(at)),
+                };
+                if goes_on == ControlFlow::Break(()) {
                     return Ok(());
                 }
+                seen = Some(key);
             }
-            let Some((key, row)) = next else { return Ok(()) };
-            let value = match over.next_if(|(over, _)| *over == key) {
-                Some((_, None)) => continue,
-                Some((_, Some(row))) => self.unpack(&row),
-                None => self.unpack(&row),
-            };
-            if visit(&key, &value) == ControlFlow::Break(()) {
+        }
+        for (key, row) in over {
+            if let Some(value) = row
+                && visit(&key, &value) == ControlFlow::Break(())
+            {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     fn last(
@@ -369,24 +416,37 @@ impl Store for Truth {
             return Ok(None);
         }
         let (reading, over) = self.rows_over(table, from, to)?;
-        let stored = self.read(|| {
-            let table = reading.open_table(file::rows(table))?;
-            for found in table.range(from..to)?.rev() {
-                let (key, row) = found?;
-                // The rows over the file decide for their keys.
-                if !over.contains_key(key.value()) {
-                    return Ok(Some((key.value().to_vec(), Arc::<[u8]>::from(row.value()))));
-                }
+        // The rows over the file decide for their keys.
+        let last_of = |group: &Group| {
+            let found = (0..group.len()).rev().find_map(|at| {
+                let key = group.key(at).filter(|key| from <= &key[..] && &key[..] < to)?;
+                (!over.contains_key(&key)).then_some((at, key))
+            });
+            found.map(|(at, key)| (key, Arc::<[u8]>::from(group.value(at))))
+        };
+        let open = self.read(|| Ok(reading.open_table(file::rows(table))?))?;
+        // The first that ends beyond may begin before.
+        let beyond =
+            in_groups(table).then(|| self.stored(&reading, table, to, to)?()).transpose()?;
+        let mut stored = beyond.flatten().and_then(|group| last_of(&group));
+        if stored.is_none() {
+            let mut rows = self.read(|| Ok(open.range(from..to)?.rev()))?;
+            while stored.is_none() {
+                let next = self.read(|| match rows.next().transpose()? {
+                    Some((key, row)) => Ok(Some((key.value().to_vec(), Arc::from(row.value())))),
+                    None => Ok(None),
+                })?;
+                let Some((key, row)) = next else { break };
+                stored = last_of(&self.packer.unpack(key, row));
             }
-            Ok(None)
-        })?;
-        let over = over.into_iter().rev().find_map(|(key, row)| Some((key, row?)));
+        }
+        let over = over.iter().rev().find_map(|(key, row)| Some((key.clone(), row.clone()?)));
         let last = stored.into_iter().chain(over).max_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(last.map(|(key, row)| (key, self.unpack(&row))))
+        Ok(last.map(|(key, value)| (key, value.to_vec())))
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        let layer = Layer::of(batch, &self.packer);
+        let layer = Layer::of(batch);
         let waiting = self.read_state().unsynced.bytes();
         let needed = self.options.reserve_bytes.saturating_add((waiting + layer.bytes()) as u64);
         if self.free_bytes().is_ok_and(|free| free < needed) {
@@ -451,9 +511,9 @@ mod tests {
         assert!(matches!(open(dir.path()), Err(StoreError::InUse { .. })));
         drop(truth);
         file::tests::set_format(dir.path(), 99);
-        assert!(matches!(open(dir.path()), Err(StoreError::Newer { found: 99, known: 2, .. })));
+        assert!(matches!(open(dir.path()), Err(StoreError::Newer { found: 99, known: 3, .. })));
         file::tests::set_format(dir.path(), 1);
-        assert!(matches!(open(dir.path()), Err(StoreError::Older { found: 1, known: 2, .. })));
+        assert!(matches!(open(dir.path()), Err(StoreError::Older { found: 1, known: 3, .. })));
     }
 
     #[test]

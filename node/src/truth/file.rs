@@ -15,12 +15,15 @@ use redb::{
     Builder, Database, ReadableDatabase as _, TableDefinition, TableError, backends::FileBackend,
 };
 
-use super::{Durable, TruthOptions, layer::Layer};
+use super::{Durable, TruthOptions, group, layer::Layer, row::Packer};
 use crate::private;
 
-/// The format this program reads and writes; a store with another number is left alone. 2: a
-/// bundle's signature has a check of its own, and chunks lie under the cut of their file.
-pub const FORMAT: u32 = 2;
+/// The format this program writes. 2: a bundle's signature has a check of its own, and chunks lie
+/// under the cut of their file. 3: bundles lie in groups too.
+pub const FORMAT: u32 = 3;
+/// The oldest format this program goes on with: what it says is said in this one too. A store with
+/// a number not between these is left alone.
+pub const FORMAT_OLDEST: u32 = 2;
 const FILE: &str = "truth.redb";
 /// What the store knows about itself, apart from the engine's tables.
 const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
@@ -38,6 +41,12 @@ pub(super) fn rows(table: Table) -> TableDefinition<'static, &'static [u8], &'st
         Table::Quarantine => "quarantine",
         Table::Meta => "meta",
     })
+}
+
+/// Whether rows of a table lie in groups: where they are long, alike, and numbered one after the
+/// other.
+pub(super) fn in_groups(table: Table) -> bool {
+    table == Table::Bundles
 }
 
 /// Opens the file in `dir`, or makes both so that only this user can read them.
@@ -64,9 +73,16 @@ pub(super) fn open(dir: &Path, options: &TruthOptions) -> Result<Database, Store
         Some(found) if found > FORMAT => {
             Err(StoreError::Newer { path: path.clone(), found, known: FORMAT })
         }
-        Some(found) if found < FORMAT => {
+        Some(found) if found < FORMAT_OLDEST => {
             Err(StoreError::Older { path: path.clone(), found, known: FORMAT })
         }
+        Some(found) if found < FORMAT => guarded(&path, || {
+            // Before anything is written that an older program would take for damage.
+            let writing = database.begin_write()?;
+            writing.open_table(ABOUT)?.insert(FORMAT_KEY, FORMAT)?;
+            writing.commit()?;
+            Ok(database)
+        }),
         _ => Ok(database),
     })
 }
@@ -83,7 +99,12 @@ fn about(database: &Database) -> Result<Option<u32>, redb::Error> {
 }
 
 /// Writes a layer in one transaction. When it returns `Ok`, the layer survives loss of power.
-pub(super) fn store(database: &Database, layer: &Layer, how: Durable) -> Result<(), redb::Error> {
+pub(super) fn store(
+    database: &Database,
+    layer: &Layer,
+    packer: &Packer,
+    how: Durable,
+) -> Result<(), redb::Error> {
     let mut writing = database.begin_write()?;
     writing.set_quick_repair(how == Durable::QuickToReopen);
     for table in Table::ALL {
@@ -91,9 +112,16 @@ pub(super) fn store(database: &Database, layer: &Layer, how: Durable) -> Result<
             continue;
         }
         let mut open = writing.open_table(rows(table))?;
+        if in_groups(table) {
+            group::store(&mut open, layer.table(table), packer)?;
+            continue;
+        }
         for (key, row) in layer.table(table) {
             match row {
-                Some(row) => drop(open.insert(&key[..], &row[..])?),
+                Some(value) => {
+                    let (row, _) = packer.pack(&[(key, value)]);
+                    drop(open.insert(&key[..], &row[..])?);
+                }
                 None => drop(open.remove(&key[..])?),
             }
         }

@@ -7,9 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use engine::store::{Batch, Table};
 
-use super::row::Packer;
-
-/// A row as it will lie on disk, or `None` where the key was removed.
+/// A value, or `None` where the key was removed. It is packed by the barrier that writes it.
 pub(super) type Row = Option<Arc<[u8]>>;
 
 /// Rows by table and key.
@@ -20,12 +18,11 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// A batch as a layer of its own. Packing happens here, before any lock is taken.
-    pub(super) fn of(batch: Batch, packer: &Packer) -> Self {
+    /// A batch as a layer of its own.
+    pub(super) fn of(batch: Batch) -> Self {
         let mut layer = Self::default();
         for write in batch.writes {
-            let row = write.value.map(|value| Arc::from(packer.pack(&value)));
-            layer.set(write.table, write.key, row);
+            layer.set(write.table, write.key, write.value.map(Arc::from));
         }
         layer
     }

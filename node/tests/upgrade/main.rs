@@ -15,6 +15,7 @@ mod replica;
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,7 +24,7 @@ use engine::{
     archive,
     id::{BlobHash, DocumentId, OFFICE, VatNumber},
     record::Record,
-    store::{Store, StoreError},
+    store::{Batch, Store, StoreError, Table},
     wire::VERSIONS,
 };
 use keys::Key;
@@ -37,16 +38,21 @@ use tempfile::TempDir;
 
 const FOLDERS: [&str; 2] = ["truth", "mirror"];
 
-fn kept(name: &str) -> PathBuf {
-    let format = if name == "truth" { truth::FORMAT } else { mirror::FORMAT.into() };
+fn kept(name: &str, truth: u32) -> PathBuf {
+    let format = if name == "truth" { truth } else { mirror::FORMAT.into() };
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/upgrade/{name}-{format}"))
 }
 
 /// A copy of what was kept, to be opened.
 fn copy() -> TempDir {
+    copy_of(truth::FORMAT)
+}
+
+/// The same with the truth as an older format wrote it.
+fn copy_of(truth: u32) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     for name in FOLDERS {
-        let from = kept(name);
+        let from = kept(name, truth);
         let files = fs::read_dir(&from).unwrap_or_else(|error| {
             panic!("{}: {error}; this format is written, so keep a store of it", from.display())
         });
@@ -87,7 +93,12 @@ fn engine_kept(name: &str) -> Vec<(Vec<u8>, String)> {
 
 #[test]
 fn stores_that_were_kept_open_and_say_what_they_said() {
-    let home = copy();
+    for truth in truth::FORMAT_OLDEST..=truth::FORMAT {
+        says_what_it_said(&copy_of(truth));
+    }
+}
+
+fn says_what_it_said(home: &TempDir) {
     let store: Arc<dyn Store> = Arc::new(opened(home.path()).unwrap());
     let mut replica = Replica::opened_by(Key::new(PORTAL).peer(), Arc::clone(&store));
     let (mut digests, mut records) = (0, 0);
@@ -121,13 +132,29 @@ fn stores_that_were_kept_open_and_say_what_they_said() {
     let before = replica.engine.digest(tenant());
     replica.hear_history(engine_kept("history").into_iter().map(|(bytes, _)| bytes));
     assert_eq!(replica.engine.digest(tenant()), before);
+    assert_eq!(
+        format(home.path()),
+        truth::FORMAT,
+        "an older program is told so, and does not guess"
+    );
+}
+
+const ABOUT: redb::TableDefinition<'static, &str, u32> = redb::TableDefinition::new("about");
+
+fn format(home: &Path) -> u32 {
+    // The store is in use: a copy is looked at.
+    let copy = home.join("looked-at.redb");
+    fs::copy(home.join("truth/truth.redb"), &copy).unwrap();
+    let database = redb::Database::open(copy).unwrap();
+    let reading = redb::ReadableDatabase::begin_read(&database).unwrap();
+    let about = reading.open_table(ABOUT).unwrap();
+    redb::ReadableTable::get(&about, "format").unwrap().unwrap().value()
 }
 
 fn set_format(home: &Path, format: u32) {
-    let about = redb::TableDefinition::<&str, u32>::new("about");
     let database = redb::Database::open(home.join("truth/truth.redb")).unwrap();
     let writing = database.begin_write().unwrap();
-    writing.open_table(about).unwrap().insert("format", format).unwrap();
+    writing.open_table(ABOUT).unwrap().insert("format", format).unwrap();
     writing.commit().unwrap();
 }
 
@@ -214,9 +241,23 @@ fn write_fixtures() {
     replica.hear_history(engine_kept("history").into_iter().map(|(bytes, _)| bytes));
     let (projectors, _) = projectors(home.path(), &store);
     projectors.iter().for_each(|projector| projector.follow(u64::MAX).unwrap());
+    // Once more in one barrier: bundles lie in groups as well as alone.
+    let mut together = Batch::default();
+    for table in Table::ALL {
+        let mut visit = |key: &[u8], value: &[u8]| {
+            together.put(table, key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        };
+        store.scan(table, &[], &[255; 64], &mut visit).unwrap();
+    }
     drop((projectors, replica, store));
+    fs::remove_dir_all(home.path().join("truth")).unwrap();
+    let store = opened(home.path()).unwrap();
+    store.apply(together).unwrap();
+    store.barrier().unwrap();
+    drop(store);
     for name in FOLDERS {
-        let to = kept(name);
+        let to = kept(name, truth::FORMAT);
         let _ = fs::remove_dir_all(&to);
         fs::create_dir_all(&to).unwrap();
         for file in fs::read_dir(home.path().join(name)).unwrap().map(|file| file.unwrap().path()) {

@@ -63,6 +63,11 @@ async fn a_customer_is_enabled_by_papers_begun_on_a_and_finished_on_b() {
 
     // On the other portal: the same person, certificate and data.
     maria.turn_to(town.b.pages);
+    let shared = tokio::sync::Mutex::new(&mut maria);
+    until("B has heard of the certificate", || async {
+        shared.lock().await.get("/entra").await.status == 200
+    })
+    .await;
     assert_eq!(maria.get("/dati").await.location, "/entra", "B has its own sessions");
     log_in_soon(&mut maria, "maria", PASSWORD).await;
     let shared = tokio::sync::Mutex::new(&mut maria);

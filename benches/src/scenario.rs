@@ -14,7 +14,11 @@ pub mod sessions;
 pub mod steady;
 pub mod twins;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use benches::{
     end::{AnyError, End, Order, Papers, Place, State, free_address},
@@ -24,6 +28,17 @@ use benches::{
 use clap::Args;
 use engine::{grant::Role, id::VatNumber};
 use tempfile::TempDir;
+
+/// Starts this program as the one whose `name` its commands hide: a node or a portal as it is
+/// installed, in a process of its own.
+pub fn program(name: &str, config: &Path) -> Result<Child, AnyError> {
+    Ok(Command::new(std::env::current_exe()?)
+        .arg(name)
+        .arg(config)
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .spawn()?)
+}
 
 /// What can be said about any scenario.
 #[derive(Args, Clone, Debug)]

@@ -30,7 +30,7 @@ use crate::{
     intake::Intake,
     moment::now_ms,
     private,
-    truth::{Truth, TruthOptions},
+    truth::{Truth, TruthOptions, asides},
 };
 
 /// In a folder that was set aside, once it was looked through.
@@ -61,14 +61,16 @@ struct Found {
 /// Looks through whatever was set aside beside the store in `truth`, and through `taken`; returns
 /// at once where that was done.
 pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken: Vec<Taken>) {
-    let asides = match set_aside(&truth) {
-        Ok(asides) if asides.is_empty() => return,
-        Ok(asides) => asides,
+    let asides = match asides(&truth) {
+        Ok(all) => all.into_iter().filter(|aside| !aside.join(DONE).exists()).collect::<Vec<_>>(),
         Err(error) => {
             tracing::error!(%error, store = %truth.display(), "what was set aside cannot be listed");
             return;
         }
     };
+    if asides.is_empty() {
+        return;
+    }
     brought(&host).await;
     for aside in asides {
         match rescue(&aside, &store, &host, taken.clone()).await {
@@ -83,23 +85,6 @@ pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken:
             }
         }
     }
-}
-
-/// Folders that were set aside and not looked through yet.
-fn set_aside(truth: &Path) -> io::Result<Vec<PathBuf>> {
-    let name = truth.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(truth.parent().unwrap_or(Path::new(".")))? {
-        let path = entry?.path();
-        let is_aside = path
-            .file_name()
-            .is_some_and(|of| of.to_string_lossy().starts_with(&format!("{name}.damaged-")));
-        if is_aside && !path.join(DONE).exists() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Waits until a peer has brought all it is known to hold.

@@ -50,7 +50,7 @@ use engine::store::{Batch, Store, StoreError, Table, Visitor};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 
-pub use self::aside::SetAside;
+pub use self::aside::{SetAside, asides};
 pub use self::file::{FORMAT, FORMAT_OLDEST};
 use self::{
     file::{guarded, in_groups},

@@ -13,7 +13,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Child,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -26,7 +26,7 @@ use clap::Args;
 use engine::id::VatNumber;
 use node::user::Users;
 
-use super::{Options, World};
+use super::{Options, World, program};
 
 pub use {http::run as run_http, sql::run as run_sql};
 
@@ -88,13 +88,7 @@ impl Ledger {
     }
 
     fn start(&mut self) -> Result<(), AnyError> {
-        let program = Command::new(std::env::current_exe()?)
-            .arg("node")
-            .arg(&self.config)
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()?;
-        self.program = Some(program);
+        self.program = Some(program("node", &self.config)?);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,8 @@ use node::{control, transport::identity::certificate};
 use portal_node::service::Ask;
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use super::program;
 
 pub use {list::run as run_list, login::run as run_login};
 
@@ -110,13 +112,7 @@ impl House {
     }
 
     async fn start(&mut self) -> Result<(), AnyError> {
-        let program = Command::new(std::env::current_exe()?)
-            .arg("portal")
-            .arg(&self.config)
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .spawn()?;
-        self.program = Some(program);
+        self.program = Some(program("portal", &self.config)?);
         let begun = Instant::now();
         while control::ask(&self.data, Ask::Status).await.is_err() {
             if begun.elapsed() > PATIENCE {

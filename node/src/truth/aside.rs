@@ -105,10 +105,32 @@ fn sound(truth: &Truth, doubted: bool) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What the names of whatever is set aside from `dir` begin with; a number follows.
+fn prefix(dir: &Path) -> String {
+    format!("{}.damaged-", dir.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// What was set aside from the store in `dir`, by name.
+///
+/// # Errors
+/// When the folder around it cannot be listed.
+pub fn asides(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let prefix = prefix(dir);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir.parent().unwrap_or(Path::new(".")))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn set_aside(dir: &Path) -> io::Result<PathBuf> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let prefix = prefix(dir);
     for n in 1_u32.. {
-        let aside = dir.with_file_name(format!("{name}.damaged-{n}"));
+        let aside = dir.with_file_name(format!("{prefix}{n}"));
         if !aside.exists() {
             fs::rename(dir, &aside)?;
             private::sync_folder(dir.parent())?;

@@ -157,6 +157,32 @@ fn own_address() -> SocketAddr {
     SocketAddr::from(([127, NEXT.fetch_add(1, Ordering::Relaxed), high, low], 4433))
 }
 
+/// A portal, and a node that it admits and that dials it.
+async fn portal_and_node(dirs: &[tempfile::TempDir], mode: Mode) -> (Server, Server) {
+    let (portal_id, node_id, at) = (identity(), identity(), own_address());
+    let portals = [portal_id.peer()];
+    let portal = start(Place {
+        dir: dirs[0].path(),
+        identity: &portal_id,
+        portals: &portals,
+        dial: vec![],
+        listen: Some(at),
+        mode: Mode::Live,
+    })
+    .await;
+    portal.own_log(vec![grant(&node_id)]).await;
+    let node = start(Place {
+        dir: dirs[1].path(),
+        identity: &node_id,
+        portals: &portals,
+        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
+        listen: None,
+        mode,
+    })
+    .await;
+    (portal, node)
+}
+
 async fn file(server: &Server, log: LogId, file: &[u8]) {
     let content = InvoiceContent {
         file_name: "IT02038490237_00001.xml".into(),
@@ -278,27 +304,7 @@ async fn invoices_survive_the_loss_of_either_portal_and_of_both() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_hangs_up_once_all_is_said_and_stays_during_its_hours() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (portal_id, node_id, at) = (identity(), identity(), own_address());
-    let portals = [portal_id.peer()];
-    let portal = start(Place {
-        dir: dirs[0].path(),
-        identity: &portal_id,
-        portals: &portals,
-        dial: vec![],
-        listen: Some(at),
-        mode: Mode::Live,
-    })
-    .await;
-    portal.own_log(vec![grant(&node_id)]).await;
-    let node = start(Place {
-        dir: dirs[1].path(),
-        identity: &node_id,
-        portals: &portals,
-        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
-        listen: None,
-        mode: Mode::Periodic,
-    })
-    .await;
+    let (portal, node) = portal_and_node(&dirs, Mode::Periodic).await;
     let sessions = async || node.host.view().await.sessions.len();
     assert_eq!(sessions().await, 0, "asleep until it is woken");
     node.host.sync_now();
@@ -447,28 +453,7 @@ async fn a_run_that_overtakes_its_hello_waits_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_on_a_period_rests_between_two_visits() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (a_id, node_id) = (identity(), identity());
-    let portals = [a_id.peer()];
-    let at = own_address();
-    let a = start(Place {
-        dir: dirs[0].path(),
-        identity: &a_id,
-        portals: &portals,
-        dial: vec![],
-        listen: Some(at),
-        mode: Mode::Live,
-    })
-    .await;
-    a.own_log(vec![grant(&node_id)]).await;
-    let node = start(Place {
-        dir: dirs[1].path(),
-        identity: &node_id,
-        portals: &portals,
-        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
-        listen: None,
-        mode: Mode::Periodic,
-    })
-    .await;
+    let (a, node) = portal_and_node(&dirs, Mode::Periodic).await;
     let log = node.own_log(vec![]).await;
     file(&node, log, b"<xml>waits</xml>").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -477,5 +462,5 @@ async fn a_node_on_a_period_rests_between_two_visits() {
     until("the visit brings it", async || a.holds(b"<xml>waits</xml>")).await;
     until("the node rests", async || node.host.view().await.sessions.is_empty()).await;
     let known: BTreeMap<_, _> = node.host.view().await.known;
-    assert_eq!(known[&(portals[0], tenant())].get(&log), 2);
+    assert_eq!(known[&(a.host.peer(), tenant())].get(&log), 2);
 }

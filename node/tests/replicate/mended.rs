@@ -25,27 +25,7 @@ fn spoil(store: &dyn Store, table: Table) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_bundle_and_a_damaged_chunk_are_fetched_again_by_node_and_portal() {
     let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-    let (portal_id, node_id, at) = (identity(), identity(), own_address());
-    let portals = [portal_id.peer()];
-    let portal = start(Place {
-        dir: dirs[0].path(),
-        identity: &portal_id,
-        portals: &portals,
-        dial: vec![],
-        listen: Some(at),
-        mode: Mode::Live,
-    })
-    .await;
-    portal.own_log(vec![grant(&node_id)]).await;
-    let node = start(Place {
-        dir: dirs[1].path(),
-        identity: &node_id,
-        portals: &portals,
-        dial: vec![PortalAddress { peer: portals[0], addresses: vec![at] }],
-        listen: None,
-        mode: Mode::Live,
-    })
-    .await;
+    let (portal, node) = portal_and_node(&dirs, Mode::Live).await;
     let large: Vec<u8> =
         (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     file(&node, node.host.log(), &large).await;

@@ -38,6 +38,15 @@ impl Town {
         stem
     }
 
+    /// The owners of two customers: Maria of Adige, Bruno of Brenta.
+    pub async fn two_customers(&mut self, admin: &mut Browser) -> (Browser, Browser) {
+        let adige = self.customer(admin, ADIGE, "Officine Adige").await;
+        let brenta = self.customer(admin, BRENTA, "Cantine Brenta").await;
+        let maria = self.person(admin, &adige, ADIGE, "maria", "owner").await;
+        let bruno = self.person(admin, &brenta, BRENTA, "bruno", "owner").await;
+        (maria, bruno)
+    }
+
     /// A person for a customer, logged in at A.
     pub async fn person(
         &mut self,

@@ -16,10 +16,7 @@ fn row(page: &str, of: &str) -> String {
 async fn pilots_are_admitted_before_the_others_and_their_test_invoice_is_seen() {
     let mut town = Town::found().await;
     let mut admin = town.admin().await;
-    let adige = town.customer(&mut admin, ADIGE, "Officine Adige").await;
-    let brenta = town.customer(&mut admin, BRENTA, "Cantine Brenta").await;
-    let mut maria = town.person(&mut admin, &adige, ADIGE, "maria", "owner").await;
-    let mut bruno = town.person(&mut admin, &brenta, BRENTA, "bruno", "owner").await;
+    let (mut maria, mut bruno) = town.two_customers(&mut admin).await;
     let spool = town.a.config.door.as_ref().unwrap().spool.clone();
     papers(&mut maria, ADIGE, &spool).await;
     papers(&mut bruno, BRENTA, &spool).await;

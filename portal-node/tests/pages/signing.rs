@@ -44,10 +44,7 @@ async fn refused(owner: &mut Browser, file: &[u8]) -> String {
 async fn a_contract_signed_in_its_pdf_is_taken_and_no_other_nor_a_damaged_one() {
     let mut town = Town::found().await;
     let mut admin = town.admin().await;
-    let adige = town.customer(&mut admin, ADIGE, "Officine Adige").await;
-    let brenta = town.customer(&mut admin, BRENTA, "Cantine Brenta").await;
-    let mut maria = town.person(&mut admin, &adige, ADIGE, "maria", "owner").await;
-    let mut bruno = town.person(&mut admin, &brenta, BRENTA, "bruno", "owner").await;
+    let (mut maria, mut bruno) = town.two_customers(&mut admin).await;
     papers_to_sign(&mut maria, ADIGE, "adige@pec.example.it").await;
     papers_to_sign(&mut bruno, BRENTA, "brenta@pec.example.it").await;
     let folder = tempfile::tempdir().unwrap();

@@ -81,11 +81,7 @@ fn a_node_that_is_not_admitted_says_so_waits_and_comes_up_by_itself_until_it_is_
 
 #[test]
 fn a_portal_that_cannot_be_reached_or_is_another_is_named_and_the_other_serves() {
-    let mut town = Town::new();
-    let mut portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (mut town, mut portals, mut node) = Town::with_node();
     // B's pin in the configuration is that of somebody else.
     let other = crate::town::pin(&town.issue_node(VAT));
     let text = fs::read_to_string(&node.config).unwrap().replace(&portals.b.pin, &other);

@@ -6,7 +6,7 @@ use std::fs;
 
 use crate::{
     chrome::Chrome,
-    customer::{PASSWORD, code, invited, log_in, log_in_at, pictures},
+    customer::{accept, code, invited, log_in_at, pictures, write_address},
     town::{Town, VAT, received, sent, until},
 };
 
@@ -39,24 +39,12 @@ fn what_was_written_apart_is_shown_and_picked_and_nothing_on_the_way_needs_a_scr
     maria.runs_script(false);
     maria.open("data:text/html,<noscript><p>without</p></noscript>");
     assert_eq!(maria.text("p"), "without");
-    maria.open(&link);
-    maria.write("#password", PASSWORD);
-    maria.write("#ripetuta", PASSWORD);
-    maria.click("main form button");
-    log_in(&mut maria, "maria");
+    accept(&mut maria, &link, "maria");
 
     // Wrong data are told by the server, once they are sent.
     maria.open(&format!("{url_a}/dati"));
-    for (field, text) in [
-        ("#pec", "adige"),
-        ("#street", "Via Mazzini 1"),
-        ("#postal_code", "37121"),
-        ("#city", "Verona"),
-        ("#province", "VR"),
-        ("#tax_code", VAT),
-    ] {
-        maria.write(field, text);
-    }
+    maria.write("#pec", "adige");
+    write_address(&mut maria);
     maria.click("form[action='/dati'] > button");
     assert_eq!(maria.text("#su-pec"), "si scrive nome@dominio.it");
     write_pec(&mut maria, &url_a, "adige@pec.example.it");

@@ -61,6 +61,19 @@ pub fn log_in_at(browser: &mut Chrome, url: &str, user: &str) {
     log_in(browser, user);
 }
 
+/// Writes what the page of the company's data asks for besides its PEC.
+pub fn write_address(browser: &mut Chrome) {
+    for (field, text) in [
+        ("#street", "Via Mazzini 1"),
+        ("#postal_code", "37121"),
+        ("#city", "Verona"),
+        ("#province", "VR"),
+        ("#tax_code", VAT),
+    ] {
+        browser.write(field, text);
+    }
+}
+
 /// The intermediary's administrator in a browser, on the page of a customer whose owner, with this
 /// certificate, has this link.
 pub fn invited(town: &mut Town, portals: &Portals, pictures: &Path) -> (Chrome, Issued, String) {
@@ -119,15 +132,7 @@ fn a_customer_comes_from_the_invitation_to_the_first_invoice_though_a_portal_is_
     seen(&mut maria, "04-dati-errore.png");
     maria.write("#pec", "adige@pec.example.it");
     maria.until("a right one is too", "document.querySelector('#su-pec').textContent === ''");
-    for (field, text) in [
-        ("#street", "Via Mazzini 1"),
-        ("#postal_code", "37121"),
-        ("#city", "Verona"),
-        ("#province", "VR"),
-        ("#tax_code", VAT),
-    ] {
-        maria.write(field, text);
-    }
+    write_address(&mut maria);
     maria.click("form[action='/dati'] > button");
     seen(&mut maria, "05-dati.png");
     maria.click("form[action='/dati/conferma'] button");

@@ -6,11 +6,7 @@ use crate::town::{Town, VAT, received, sent, until, within};
 
 #[test]
 fn a_node_that_lost_its_disk_gets_everything_back() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (_town, portals, mut node) = Town::with_node();
     node.start();
     let folder = portals.b.dir.join("sdi").join(VAT);
     fs::create_dir_all(&folder).unwrap();
@@ -42,11 +38,7 @@ fn a_node_that_lost_its_disk_gets_everything_back() {
 
 #[test]
 fn a_node_killed_in_the_middle_of_taking_files_loses_none_and_says_none_twice() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (_town, portals, mut node) = Town::with_node();
     node.start();
     const FILES: usize = 50;
     for round in 0..3 {
@@ -148,11 +140,7 @@ fn a_portal_whose_disk_is_full_says_so_serves_what_it_has_and_resumes_by_itself(
 /// A process that may open nothing more goes on with what it has, and does the rest once it may.
 #[test]
 fn without_descriptors_nothing_is_lost_and_serving_resumes() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (_town, portals, mut node) = Town::with_node();
     node.start();
     let folder = portals.a.dir.join("sdi").join(VAT);
     fs::create_dir_all(&folder).unwrap();

@@ -7,11 +7,7 @@ use crate::town::{OTHER_VAT, Town, VAT, mode, names, received, sent, until};
 
 #[test]
 fn whatever_is_dropped_is_taken_rejected_with_a_reason_or_named_and_nothing_stops() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (_town, portals, mut node) = Town::with_node();
     node.start();
     let out = node.spool("out");
     let drop_in = |name: &str, bytes: &[u8]| fs::write(out.join(name), bytes).unwrap();
@@ -98,11 +94,7 @@ fn whatever_is_dropped_is_taken_rejected_with_a_reason_or_named_and_nothing_stop
 
 #[test]
 fn a_folder_that_cannot_be_written_or_a_file_that_cannot_be_read_is_named_until_it_can() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (town, portals, mut node) = Town::with_node();
     // As root every file is readable: the process runs as nobody.
     own(&town, &mut node);
     node.start();
@@ -143,11 +135,7 @@ fn a_folder_that_cannot_be_written_or_a_file_that_cannot_be_read_is_named_until_
 
 #[test]
 fn what_the_sdi_brings_for_another_or_damaged_is_rejected_with_a_reason() {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (_town, portals, mut node) = Town::with_node();
     node.start();
     let sdi = portals.a.dir.join("sdi");
     let folder = sdi.join(VAT);

@@ -56,11 +56,7 @@ fn a_disk_fails_now_and_then() {
 
 /// Three hundred invoices through a node under `strace`: its calls, and its folder.
 fn run(more: &[&str]) -> (Vec<Op>, PathBuf) {
-    let mut town = Town::new();
-    let portals = town.portals();
-    let issued = town.issue_node(VAT);
-    let mut node = town.node("node", &issued, &portals);
-    portals.admit(&node);
+    let (town, portals, mut node) = Town::with_node();
     let root = fs::canonicalize(&node.dir).unwrap();
     let trace = town.path("trace");
     node.under = STRACE.map(str::to_owned).to_vec();

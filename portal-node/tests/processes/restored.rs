@@ -28,11 +28,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut town = Town::new();
-        let portals = town.portals();
-        let issued = town.issue_node(VAT);
-        let mut node = town.node("node", &issued, &portals);
-        portals.admit(&node);
+        let (town, portals, mut node) = Town::with_node();
         node.start();
         fs::create_dir_all(portals.a.dir.join("sdi").join(VAT)).unwrap();
         Self { _town: town, portals, node, given: 0, numbers: Numbers::new() }

@@ -129,6 +129,16 @@ impl Town {
         self.authority.issue_node(vat(tenant), Options { valid_days, now }).unwrap()
     }
 
+    /// Both portals, started, and a node of [`VAT`] that they admit, which is not.
+    pub fn with_node() -> (Self, Portals, Service) {
+        let mut town = Self::new();
+        let portals = town.portals();
+        let issued = town.issue_node(VAT);
+        let node = town.node("node", &issued, &portals);
+        portals.admit(&node);
+        (town, portals, node)
+    }
+
     /// Both portals, started.
     pub fn portals(&mut self) -> Portals {
         self.portals_with(|_, _| String::new())

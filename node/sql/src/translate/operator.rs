@@ -1,5 +1,7 @@
 //! Operators: comparisons, arithmetic, patterns, IN, ANY and ALL.
 
+use std::borrow::Cow;
+
 use sqlparser::ast::{BinaryOperator as Op, Expr, InTarget, UnaryOperator};
 
 use super::{Made1, Maker, Scope};
@@ -42,14 +44,7 @@ impl Maker {
         right: &Expr,
         scope: &mut Scope<'_>,
     ) -> Result<Made1, SqlError> {
-        let custom;
-        let op = match op {
-            Op::PGCustomBinaryOperator(parts) => {
-                custom = operator(parts.last().map_or("", String::as_str))?;
-                &custom
-            }
-            op => op,
-        };
+        let op = &*plain(op)?;
         match op {
             Op::And | Op::Or => {
                 let (a, b) = (self.condition(left, scope)?, self.condition(right, scope)?);
@@ -238,14 +233,7 @@ impl Maker {
         scope: &mut Scope<'_>,
         all: bool,
     ) -> Result<Made1, SqlError> {
-        let custom;
-        let op = match op {
-            Op::PGCustomBinaryOperator(parts) => {
-                custom = operator(parts.last().map_or("", String::as_str))?;
-                &custom
-            }
-            op => op,
-        };
+        let op = &*plain(op)?;
         let negated = match (op, all) {
             (Op::Eq, false) => false,
             (Op::NotEq, true) => true,
@@ -278,6 +266,16 @@ impl Maker {
         let of = self.cast(of, Ty::Text)?;
         Ok(Made1::new(format!("({not}arr_has({}, {}))", array.sql, of.sql), Ty::Bool))
     }
+}
+
+/// The operator itself, where `OPERATOR(pg_catalog.=)` spells it out.
+fn plain(op: &Op) -> Result<Cow<'_, Op>, SqlError> {
+    Ok(match op {
+        Op::PGCustomBinaryOperator(parts) => {
+            Cow::Owned(operator(parts.last().map_or("", String::as_str))?)
+        }
+        op => Cow::Borrowed(op),
+    })
 }
 
 fn operator(symbol: &str) -> Result<Op, SqlError> {

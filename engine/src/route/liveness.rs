@@ -45,6 +45,8 @@ const PROBE_MS_MIN: u64 = 250;
 const TCP_DEAF_MS: u64 = 30_000;
 /// The least round trip is that of one to two windows of this length.
 const LEAST_WINDOW_MS: u64 = 15_000;
+/// What comes back after a silence counts as so many round trips at most.
+const RETURNED_TRIPS_MAX: u32 = 4;
 /// Pings remembered; older ones are answered by a later pong or not at all.
 const PINGS_MAX: usize = 64;
 
@@ -102,6 +104,16 @@ impl Rtt {
     }
 }
 
+/// A path that was suspect was heard again. Pings that were under way until then measure the
+/// silence and not the path, and there are many of them: one counts, and not in full, so that a
+/// path which did become longer is learnt all the same. (RFC 6298 section 3 leaves out what was
+/// sent again for the same reason.)
+#[derive(Clone, Copy, Debug)]
+struct Returned {
+    at: Time,
+    counted: bool,
+}
+
 /// The pulse of one session. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Liveness {
@@ -109,6 +121,8 @@ pub struct Liveness {
     idle: Duration,
     rtt: Rtt,
     heard: Time,
+    /// When it was heard again after it had been suspect.
+    returned: Option<Returned>,
     /// First write since the last ping: the next ping covers it.
     uncovered: Option<Time>,
     /// Pings without a pong, by number.
@@ -127,6 +141,7 @@ impl Liveness {
             idle,
             rtt: Rtt::guess(guess),
             heard: now,
+            returned: None,
             uncovered: Some(now),
             pings: BTreeMap::new(),
             pinged: None,
@@ -149,6 +164,15 @@ impl Liveness {
     /// acknowledged. The second matters on a slow uplink, where a queue of our own making may
     /// hold pings back for seconds.
     pub fn heard(&mut self, now: Time) {
+        if self.measured() && self.pulse(now) >= Pulse::Suspect {
+            // What was owed at the last return, and comes soon after it, is of the same silence.
+            let same = |last: &Returned| {
+                let owed = self.asked().is_some_and(|asked| asked <= last.at);
+                owed && now - last.at < self.rtt.smoothed
+            };
+            let counted = self.returned.filter(same).is_some_and(|last| last.counted);
+            self.returned = Some(Returned { at: now, counted });
+        }
         self.heard = self.heard.max(now);
     }
 
@@ -156,9 +180,23 @@ impl Liveness {
     /// number we never sent says no more than any other frame.
     pub fn pong(&mut self, n: u64, now: Time) {
         self.heard(now);
-        if let Some(sent) = self.pings.get(&n) {
-            self.rtt.sample(now - *sent, now);
+        if let Some(sent) = self.pings.get(&n).copied() {
+            self.measure(sent, now);
             self.pings = self.pings.split_off(&(n + 1));
+        }
+    }
+
+    fn measure(&mut self, sent: Time, now: Time) {
+        let trip = now - sent;
+        match &mut self.returned {
+            // Frames of one TCP stream queue behind each other, and that is to be learnt.
+            Some(returned) if sent <= returned.at && self.transport == Transport::Quic => {
+                if !returned.counted {
+                    returned.counted = true;
+                    self.rtt.sample(trip.min(self.rtt.smoothed * RETURNED_TRIPS_MAX), now);
+                }
+            }
+            _ => self.rtt.sample(trip, now),
         }
     }
 
@@ -341,6 +379,51 @@ mod tests {
         path.pong(n, ms(1_120));
         assert_eq!(path.srtt(), Duration::from_millis(50));
         assert_eq!(path.rttvar(), Duration::from_millis(35));
+    }
+
+    #[test]
+    fn what_comes_back_after_a_silence_does_not_measure_the_path() {
+        let mut path = measured();
+        let silence = |path: &mut Liveness, from: u64| {
+            let pings: Vec<u64> =
+                (from..from + 2_000).step_by(100).map(|now| path.ping(ms(now))).collect();
+            assert!(path.pulse(ms(from + 2_000)) >= Pulse::Suspect);
+            for n in pings {
+                path.pong(n, ms(from + 2_000));
+            }
+            assert_eq!(path.pulse(ms(from + 2_000)), Pulse::Well);
+        };
+        silence(&mut path, 1_000);
+        assert_eq!(path.srtt(), Duration::from_millis(55));
+        silence(&mut path, 4_000);
+        assert!(path.hedge_after() < Duration::from_millis(160), "{:?}", path.hedge_after());
+        let n = path.ping(ms(7_000));
+        path.pong(n, ms(7_040));
+        assert!(path.srtt() < Duration::from_millis(75), "what is sent afterwards counts as ever");
+    }
+
+    #[test]
+    fn a_path_that_became_longer_is_learnt() {
+        for every in [10, 400, 5_000] {
+            let mut path = measured();
+            let (mut now, mut asked) = (1_000, 1_000);
+            let mut answers: BTreeMap<u64, u64> = BTreeMap::new();
+            while now < 120_000 && path.hedge_after() < Duration::from_millis(300) {
+                if now >= asked {
+                    path.sent(ms(now));
+                    asked = now + every;
+                }
+                while let Some(n) = path.poll_ping(ms(now)) {
+                    answers.insert(now + 300, n);
+                }
+                if let Some(n) = answers.remove(&now) {
+                    path.pong(n, ms(now));
+                }
+                now += 1;
+            }
+            println!("every {every} ms: learnt after {} ms", now - 1_000);
+            assert!(now < 30_000, "every {every} ms: {:?}", path.srtt());
+        }
     }
 
     #[test]

@@ -105,6 +105,40 @@ fn a_silent_primary_is_hedged_within_the_bound() {
     }
 }
 
+/// What was late in one failure must not make the next one be noticed late.
+#[test]
+fn a_line_that_falls_silent_again_is_hedged_as_soon_as_the_first_time() {
+    for silent_ms in [200, 500, 1_000, 1_500, 2_000] {
+        let mut world = World::new(config(2, &[1, 1], 1), clean(40));
+        world.write(EVERY);
+        for _ in 0..4 {
+            // Each time the line of whoever is primary then, soon after it is well again and has a
+            // standby over another line that is.
+            loop {
+                let ends = [world.routes.primary(), world.routes.standby()];
+                let well =
+                    ends.iter().flatten().filter(|id| world.routes.pulse(**id) == Pulse::Well);
+                let [primary, standby] = ends.map(|id| world.route(id).map(|(line, ..)| line));
+                if well.count() == 2 && primary != standby {
+                    break;
+                }
+                world.run_until(world.now.as_millis() + 50);
+            }
+            let from = world.now.as_millis().max(19_700) + 300;
+            world.run_until(from);
+            let (line, ..) = world.route(world.routes.primary()).unwrap();
+            let silence = ms(from)..ms(from + silent_ms);
+            world.outage =
+                Box::new(move |route, _, at| route.line == line && silence.contains(&at));
+            world.run_until(from + silent_ms);
+        }
+        world.run_until(world.now.as_millis() + 5_000);
+        let stall = world.stall(19_000);
+        println!("silent four times for {silent_ms} ms: stall {stall:?}");
+        assert!(stall <= Duration::from_millis(300), "{silent_ms} ms: {stall:?}");
+    }
+}
+
 #[test]
 fn an_idle_primary_that_dies_is_noticed_and_replaced() {
     let mut world = World::new(config(2, &[1, 1], 1), clean(40));

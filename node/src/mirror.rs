@@ -80,6 +80,7 @@ pub struct Mirror {
     /// One batch at a time: a batch is made from what the one before left.
     writer: Mutex<()>,
     unflushed: AtomicUsize,
+    renewals: AtomicUsize,
     moved: watch::Sender<u64>,
 }
 
@@ -115,6 +116,7 @@ impl Mirror {
             state: RwLock::new(State::Open { db, trees: BTreeMap::new() }),
             writer: Mutex::default(),
             unflushed: AtomicUsize::new(0),
+            renewals: AtomicUsize::new(0),
             moved: watch::Sender::new(0),
         };
         Ok((mirror, rebuilt))
@@ -129,6 +131,7 @@ impl Mirror {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let why = "it is being renewed".to_owned();
         self.replace(State::Broken { why });
+        self.renewals.fetch_add(1, Ordering::Release);
         folder::set_aside(&self.dir)?;
         match folder::open(&self.dir, self.options.cache_bytes)? {
             Opened::Whole(db) => {
@@ -140,6 +143,13 @@ impl Mirror {
                 Err(MirrorError::Io { path: display(&self.dir), detail: why })
             }
         }
+    }
+
+    /// How often it was set aside and begun anew since it was opened: what a reader keeps of it is
+    /// worth nothing once this has grown, whatever the position says.
+    #[must_use]
+    pub fn renewals(&self) -> usize {
+        self.renewals.load(Ordering::Acquire)
     }
 
     /// Makes `changes` and the place `at` that they lead to visible together. Positions only grow,

@@ -1,11 +1,15 @@
 //! A tenant's invoices in the order of their days, held in memory so that a list with filters
 //! is a walk and not a search. Derived from the mirror, brought up to it before every question,
-//! and never kept on disk: some 200 bytes an invoice.
+//! and never kept on disk: some 200 bytes an invoice. Many ask at once and wait for one another
+//! only while it is brought up.
+
+mod sums;
+mod texts;
 
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use engine::{
@@ -15,6 +19,11 @@ use engine::{
 };
 use fatturapa::Date;
 
+pub use self::sums::{Currency, Sums};
+use self::{
+    sums::Addend,
+    texts::{Part, Texts, Word},
+};
 use crate::mirror::{Mirror, MirrorError};
 
 /// Changes read at a time.
@@ -56,14 +65,13 @@ struct Entry {
     state: Option<OutcomeState>,
     registered: bool,
     paid: bool,
-    party: Box<str>,
-    text: Box<str>,
-    sdi_id: Box<str>,
-    notes: Box<str>,
+    addend: Addend,
+    texts: Texts,
 }
 
 #[derive(Default)]
 struct Indexed {
+    renewals: usize,
     position: u64,
     places: HashMap<DocumentId, i64>,
     entries: BTreeMap<Place, Entry>,
@@ -73,14 +81,14 @@ struct Indexed {
 pub struct Register {
     tenant: VatNumber,
     mirror: Arc<Mirror>,
-    indexed: Mutex<Indexed>,
+    indexed: RwLock<Indexed>,
 }
 
 impl Register {
     /// An empty one; the first question fills it.
     #[must_use]
     pub fn new(tenant: VatNumber, mirror: Arc<Mirror>) -> Self {
-        Self { tenant, mirror, indexed: Mutex::default() }
+        Self { tenant, mirror, indexed: RwLock::default() }
     }
 
     /// Up to `limit` invoices, the latest day first, after `after`. Blocks: it reads the mirror.
@@ -93,27 +101,23 @@ impl Register {
         after: Option<Place>,
         limit: usize,
     ) -> Result<Vec<Place>, MirrorError> {
-        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.follow(&mut indexed)?;
-        let least = Place { days: i64::MIN, invoice: DocumentId::from_bytes([0; 16]) };
-        let lowest = filter.from.map_or(least, |day| Place { days: day.days(), ..least });
-        let mut highest = match filter.to {
-            Some(day) => Bound::Excluded(Place { days: day.days() + 1, ..least }),
-            None => Bound::Unbounded,
-        };
-        if let Some(after) = after {
-            highest = match highest {
-                Bound::Excluded(place) if place < after => Bound::Excluded(place),
-                _ => Bound::Excluded(after),
-            };
-        }
-        if matches!(highest, Bound::Excluded(place) if place <= lowest) {
-            return Ok(Vec::new());
-        }
+        let indexed = self.followed()?;
         let wanted = Wanted::of(filter);
-        let range = indexed.entries.range((Bound::Included(lowest), highest)).rev();
-        let found = range.filter(|(_, entry)| wanted.admits(entry)).map(|(place, _)| *place);
-        Ok(found.take(limit).collect())
+        let found = indexed.between(filter, after).filter(|(_, entry)| wanted.admits(entry));
+        Ok(found.map(|(place, _)| *place).take(limit).collect())
+    }
+
+    /// What all invoices that are asked for add up to. Blocks, as [`Register::list`].
+    ///
+    /// # Errors
+    /// [`MirrorError`]
+    pub fn sum(&self, filter: &Filter) -> Result<Sums, MirrorError> {
+        let indexed = self.followed()?;
+        let wanted = Wanted::of(filter);
+        let mut sums = Sums::default();
+        let found = indexed.between(filter, None).filter(|(_, entry)| wanted.admits(entry));
+        found.for_each(|(_, entry)| sums.add(&entry.addend));
+        Ok(sums)
     }
 
     /// The record of a document of the tenant. Blocks.
@@ -130,16 +134,30 @@ impl Register {
     /// # Errors
     /// [`MirrorError`]
     pub fn count(&self) -> Result<usize, MirrorError> {
-        let mut indexed = self.indexed.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.followed()?.entries.len())
+    }
+
+    /// The register as of this moment, to read.
+    fn followed(&self) -> Result<RwLockReadGuard<'_, Indexed>, MirrorError> {
+        // Before the position: one that is set aside between them is met at the next question.
+        let renewals = self.mirror.renewals();
+        let position = self.mirror.position(self.tenant)?;
+        let indexed = self.indexed.read().unwrap_or_else(PoisonError::into_inner);
+        if (indexed.renewals, indexed.position) == (renewals, position) {
+            return Ok(indexed);
+        }
+        drop(indexed);
+        let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
         self.follow(&mut indexed)?;
-        Ok(indexed.entries.len())
+        Ok(RwLockWriteGuard::downgrade(indexed))
     }
 
     fn follow(&self, indexed: &mut Indexed) -> Result<(), MirrorError> {
+        let renewals = self.mirror.renewals();
         let position = self.mirror.position(self.tenant)?;
-        if position < indexed.position {
+        if renewals != indexed.renewals {
             // The mirror is being built anew: whatever it does not have yet cannot be read.
-            *indexed = Indexed::default();
+            *indexed = Indexed { renewals, ..Indexed::default() };
         }
         loop {
             let changes = self.mirror.changes_after(self.tenant, indexed.position, BATCH)?;
@@ -190,6 +208,24 @@ impl Register {
 }
 
 impl Indexed {
+    /// The entries of the filter's days, the latest first, after `after`.
+    fn between(
+        &self,
+        filter: &Filter,
+        after: Option<Place>,
+    ) -> impl Iterator<Item = (&Place, &Entry)> {
+        let least = Place { days: i64::MIN, invoice: DocumentId::from_bytes([0; 16]) };
+        let lowest = filter.from.map_or(least, |day| Place { days: day.days(), ..least });
+        let end = filter.to.map(|day| Place { days: day.days() + 1, ..least });
+        let end = [end, after].into_iter().flatten().min();
+        let highest = match end {
+            // No range at all: it must not end before it begins.
+            Some(end) => Bound::Excluded(end.max(lowest)),
+            None => Bound::Unbounded,
+        };
+        self.entries.range((Bound::Included(lowest), highest)).rev()
+    }
+
     fn drop(&mut self, invoice: &DocumentId) {
         if let Some(days) = self.places.remove(invoice) {
             self.entries.remove(&Place { days, invoice: *invoice });
@@ -204,12 +240,16 @@ impl Entry {
             [party.name.as_str(), party.vat.as_str(), party.tax_code.as_str()].join("\n")
         });
         let text = [content.number.as_str(), content.file_name.as_str()].join("\n");
-        let sdi_id = content.receiving.as_ref().map(|receiving| receiving.sdi_id.as_str());
+        let mut texts = Texts::default();
+        texts.set(Part::Parties, &parties.join("\n"));
+        texts.set(Part::Invoice, &text);
+        if let Some(receiving) = &content.receiving {
+            texts.set(Part::SdiId, &receiving.sdi_id);
+        }
         Self {
             received: content.direction == Direction::Received,
-            party: folded(&parties.join("\n")),
-            text: folded(&text),
-            sdi_id: folded(sdi_id.unwrap_or_default()),
+            addend: Addend::of(content),
+            texts,
             ..Self::default()
         }
     }
@@ -218,12 +258,12 @@ impl Entry {
         match record {
             Some(Record::Outcome(outcome)) => {
                 self.state = Some(outcome.state);
-                self.sdi_id = folded(&outcome.sdi_id);
+                self.texts.set(Part::SdiId, &outcome.sdi_id);
             }
             Some(Record::Annotation(annotation)) => {
                 self.registered = annotation.registered_ms.is_some();
                 self.paid = annotation.paid_ms.is_some();
-                self.notes = folded(&annotation.notes);
+                self.texts.set(Part::Notes, &annotation.notes);
             }
             _ => {}
         }
@@ -233,8 +273,8 @@ impl Entry {
 /// A filter made ready to be compared.
 struct Wanted<'f> {
     filter: &'f Filter,
-    party: Option<Box<str>>,
-    words: Vec<Box<str>>,
+    party: Option<Word>,
+    words: Vec<Word>,
 }
 
 impl<'f> Wanted<'f> {
@@ -242,8 +282,8 @@ impl<'f> Wanted<'f> {
         let words = filter.text.as_deref().unwrap_or_default().split_whitespace();
         Self {
             filter,
-            party: filter.party.as_deref().map(folded),
-            words: words.map(folded).collect(),
+            party: filter.party.as_deref().map(Word::new),
+            words: words.map(Word::new).collect(),
         }
     }
 
@@ -251,13 +291,12 @@ impl<'f> Wanted<'f> {
         let Filter { direction, state, registered, paid, .. } = self.filter;
         let is = |wanted: &Option<bool>, found| wanted.is_none_or(|wanted| wanted == found);
         let found = if entry.received { Direction::Received } else { Direction::Sent };
-        let texts = [&entry.text, &entry.party, &entry.sdi_id, &entry.notes];
         direction.is_none_or(|wanted| wanted == found)
             && state.is_none_or(|wanted| wanted == standing(entry.received, entry.state))
             && is(registered, entry.registered)
             && is(paid, entry.paid)
-            && self.party.as_ref().is_none_or(|party| entry.party.contains(&**party))
-            && self.words.iter().all(|word| texts.iter().any(|text| text.contains(&**word)))
+            && self.party.as_ref().is_none_or(|party| entry.texts.name(party))
+            && self.words.iter().all(|word| entry.texts.have(word))
     }
 }
 
@@ -270,10 +309,6 @@ pub fn standing(received: bool, said: Option<OutcomeState>) -> OutcomeState {
     }
 }
 
-fn folded(text: &str) -> Box<str> {
-    text.to_lowercase().into_boxed_str()
-}
-
 #[cfg(test)]
 mod tests {
     use engine::{
@@ -284,6 +319,8 @@ mod tests {
         },
         id::{BlobHash, LogId},
     };
+
+    use rust_decimal::Decimal;
 
     use super::*;
     use crate::{
@@ -331,7 +368,7 @@ mod tests {
                 format: "FPR12".into(),
                 number: number.into(),
                 date: date.into(),
-                document_type: "TD01".into(),
+                document_type: if number == "3" { "TD04" } else { "TD01" }.into(),
                 supplier: Party { name: "Caffè Rossi".into(), ..Party::default() },
                 buyer: Party { vat: "IT12345678903".into(), ..Party::default() },
                 recipient_code: String::new(),
@@ -399,6 +436,12 @@ mod tests {
             assert_eq!(books.numbers(&filter), numbers, "{filter:?}");
         }
 
+        let sums = books.register.sum(&Filter { text: Some("caffè".into()), ..all() }).unwrap();
+        assert_eq!((sums.invoices, sums.credit_notes, sums.batches), (4, 1, 0));
+        assert_eq!(sums.totals, BTreeMap::from([(*b"EUR", Decimal::new(200, 2))]));
+        let sums = books.register.sum(&Filter { paid: Some(true), ..all() }).unwrap();
+        assert_eq!(sums.totals, BTreeMap::from([(*b"EUR", Decimal::new(100, 2))]));
+
         let first = books.register.list(&all(), None, 2).unwrap();
         let rest = books.register.list(&all(), first.last().copied(), 9).unwrap();
         let read = |places: &[Place]| places.iter().map(|p| books.number(p)).collect::<Vec<_>>();
@@ -409,5 +452,13 @@ mod tests {
 
         books.mirror.renew().unwrap();
         assert_eq!(books.register.count(), Ok(0), "what cannot be read is not listed");
+
+        // Set aside and as far again before anybody asks, without what it had before.
+        books.invoice("5", "2026-02-05", false);
+        assert_eq!(books.numbers(&all()), ["5"]);
+        books.mirror.renew().unwrap();
+        books.position -= 1;
+        books.invoice("6", "2026-02-06", false);
+        assert_eq!(books.numbers(&all()), ["6"]);
     }
 }

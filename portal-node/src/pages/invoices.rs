@@ -9,12 +9,12 @@ use fatturapa::Date;
 use maud::{Markup, html};
 use node::{
     api::space::Records,
-    register::{Filter, Place, standing},
+    register::{Filter, Place, Sums, standing},
 };
 
 use super::{
     Here,
-    amount::{amount, cents},
+    amount::{amount, thousands},
     broken,
     layout::page,
     standing::{STATES, state_of, state_tone, state_word},
@@ -62,9 +62,9 @@ async fn list(portal: Arc<Portal>, who: Caller, asked: Asked, direction: Directi
         for place in places {
             rows.extend(space.records(place.invoice)?);
         }
-        Ok((rows, next))
+        Ok((rows, next, space.register().sum(&filter)?))
     });
-    let (rows, next) = match found.await {
+    let (rows, next, sums) = match found.await {
         Ok(found) => found,
         Err(problem) => return broken(lang, &words::problem(&problem)),
     };
@@ -112,10 +112,7 @@ async fn list(portal: Arc<Portal>, who: Caller, asked: Asked, direction: Directi
                         th scope="col" { (lang.t("Stato", "State")) }
                     } }
                     tbody { @for row in &rows { (one_row(lang, row)) } }
-                    tfoot { @for (currency, total) in totals(&rows) { tr {
-                        th colspan="4" scope="row" { (rows.len()) " " (lang.t("in questa pagina, somma", "on this page, sum")) }
-                        td.num { strong { (total) } } td { (currency) }
-                    } } }
+                    tfoot { (foot(lang, &sums)) }
                 } }
                 p.pager {
                     @if !asked.query("dopo").is_empty() { a href=(again(path, &asked, None)) { (lang.t("Dall'inizio", "From the start")) } }
@@ -146,19 +143,25 @@ fn one_row(lang: Lang, records: &Records) -> Markup {
     }
 }
 
-/// The sums of a page by currency, in hundredths exactly.
-fn totals(rows: &[Records]) -> Vec<(String, String)> {
-    let mut sums: std::collections::BTreeMap<&str, i128> = std::collections::BTreeMap::new();
-    for row in rows {
-        if let Some(cents) = cents(&row.content.total) {
-            *sums.entry(&row.content.currency).or_default() += cents;
-        }
-    }
-    let text = |cents: i128| {
-        let sign = if cents < 0 { "-" } else { "" };
-        amount(&format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100))
+/// What the whole selection adds up to, of which the page shows a part.
+fn foot(lang: Lang, sums: &Sums) -> Markup {
+    let count = thousands(sums.invoices);
+    let said = match sums.invoices {
+        1 => lang.t("fattura con questi criteri", "invoice matches"),
+        _ => lang.t("fatture con questi criteri", "invoices match"),
     };
-    sums.into_iter().map(|(currency, cents)| (currency.to_owned(), text(cents))).collect()
+    html! {
+        @for (place, (currency, total)) in sums.totals.iter().enumerate() { tr {
+            th colspan="4" scope="row" {
+                @if place == 0 { (count) " " (said) }
+                @if place == 0 && sums.credit_notes > 0 {
+                    "; " (lang.t("note di credito, in detrazione", "credit notes, taken away")) ": " (thousands(sums.credit_notes)) }
+                @if place == 0 && sums.batches > 0 {
+                    "; " (lang.t("lotti, sommati per la prima fattura", "batches, of which the first invoice is summed")) ": " (thousands(sums.batches)) }
+            }
+            td.num.nowrap { strong { (amount(&total.to_string())) } } td { (String::from_utf8_lossy(currency)) }
+        } }
+    }
 }
 
 fn again(path: &str, asked: &Asked, next: Option<&str>) -> String {

@@ -23,6 +23,8 @@ use crate::{
 pub(crate) mod array;
 pub(crate) mod numeric;
 
+use numeric::Small;
+
 /// A type of PostgreSQL.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,11 +342,15 @@ impl Ty {
             (Self::Int8, ValueRef::Integer(n)) => out.extend(n.to_be_bytes()),
             (Self::Float8, ValueRef::Real(n)) => out.extend(n.to_be_bytes()),
             (Self::Float8, ValueRef::Integer(n)) => out.extend((n as f64).to_be_bytes()),
+            (Self::Numeric, ValueRef::Text(text)) if let Some(small) = Small::parse(text) => {
+                numeric::write_binary(small.digits.into(), small.scale, out);
+            }
             (Self::Numeric, value) => {
                 let mut text = Vec::new();
                 self.write_text(value, &mut text);
                 let text = String::from_utf8(text).map_err(|_| none())?;
-                numeric::write_binary(numeric::parse(&text).ok_or_else(none)?, out);
+                let number = numeric::parse(&text).ok_or_else(none)?;
+                numeric::write_binary(number.mantissa(), number.scale(), out);
             }
             (Self::Interval, ValueRef::Text(text)) => {
                 let text = String::from_utf8_lossy(text);

@@ -3,7 +3,7 @@ CARGO ?= cargo
 
 .PHONY: test tools half-open check-windows screenshots check-api check-node-api lint check-pure demo demo-short build sim planted soak crash fuzz bench compare
 
-test: lint check-pure check-windows tools
+test: lint check-pure tools check-windows
 	SIM_SEEDS=200 $(CARGO) test --workspace --locked
 	@$(MAKE) --no-print-directory check-node-api EXAMPLES=10
 	@$(MAKE) --no-print-directory planted FROM_ZERO=
@@ -114,9 +114,9 @@ compare:
 	$(COMPARE) $$rivals --documents 1000 --changed 0,100 --line adsl && \
 	$(COMPARE) page
 
-# What the pages under docs/erp are run with, the drivers that SQL is read by, and the browser that
-# the portal is seen with: something that is there when it is installed, and its package in Debian.
-TOOLS = curl=curl strace=strace openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
+# What the pages under docs/erp are run with, the drivers that SQL is read by, the browser that the
+# portal is seen with, and the C compiler for Windows: something that is there when it is installed, and its package in Debian.
+TOOLS = curl=curl x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64 strace=strace openssl=openssl chromium=chromium pk12util=libnss3-tools python3=python3 psql=postgresql-client isql=unixodbc javac=default-jdk-headless \
   mcs=mono-mcs mono=mono-runtime /usr/lib/mono/4.5/System.Data.dll=libmono-system-data4.0-cil \
   /usr/share/java/postgresql.jar=libpostgresql-jdbc-java /etc/odbcinst.ini=odbc-postgresql \
   /usr/lib/python3/dist-packages/psycopg=python3-psycopg \
@@ -159,12 +159,12 @@ check-node-api: build tools
 	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); \
 	EXAMPLES=$(or $(EXAMPLES),100) node/tests/schemathesis.sh $$dir/debug
 
-# The code that only Windows has, in a crate that needs no C compiler for it, as the whole node does.
+# The node as Windows compiles it. SQLite, zstd and ring are C: MinGW compiles them.
 WINDOWS = x86_64-pc-windows-gnu
-check-windows:
+check-windows: tools
 	@[ -d "$$(rustc --print target-libdir --target $(WINDOWS))" ] || rustup target add $(WINDOWS) \
 	|| { echo "Rust's library for $(WINDOWS) is missing: install rustup (https://rustup.rs) and run: rustup target add $(WINDOWS)"; exit 1; }
-	$(CARGO) check -q --locked -p windows-node --target $(WINDOWS)
+	$(CARGO) check -q --locked -p node --target $(WINDOWS)
 
 lint:
 	$(CARGO) fmt --all --check

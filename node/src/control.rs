@@ -52,7 +52,7 @@ pub async fn listen<T: DeserializeOwned + Send + 'static>(
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| io::Error::other("no random numbers"))?;
-    let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = hex::encode(secret);
     let door = Door { address: socket.local_addr()?, secret: secret.clone() };
     private::write(&door_file(dir), &serde_json::to_vec(&door)?)?;
     let (questions, asked) = mpsc::channel(16);

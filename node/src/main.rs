@@ -90,8 +90,12 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Writes the man page to standard output.
-    Man,
+    /// Writes the man page to standard output, or those of every command to a folder.
+    Man {
+        /// The folder: `/usr/share/man/man1`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Judges FatturaPA files and SdI messages as the SdI would.
     Check(desk::Check),
     /// Shows an invoice as a person reads it.
@@ -126,10 +130,17 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), name, &mut std::io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Man => {
-            match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(4, &error),
+        Command::Man { out } => {
+            let written = match &out {
+                None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+                Some(folder) => clap_mangen::generate_to(Cli::command(), folder),
+            };
+            match (written, out) {
+                (Ok(()), _) => ExitCode::SUCCESS,
+                (Err(error), None) => fail(4, &error),
+                (Err(error), Some(folder)) => {
+                    fail(4, &format!("cannot write to {}: {error}", folder.display()))
+                }
             }
         }
         Command::Check(args) => desk::check(&args),

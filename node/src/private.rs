@@ -12,6 +12,7 @@ use std::{
 /// # Errors
 /// What the operating system says.
 pub fn folder(path: &Path) -> io::Result<()> {
+    #[cfg_attr(not(unix), allow(unused_mut))]
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -80,7 +81,7 @@ pub fn read_checked(path: &Path) -> Option<String> {
 
 fn check(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.as_ref()[..8])
 }
 
 /// A file is there after loss of power only if its folder's entry is.

@@ -137,10 +137,7 @@ impl Webhook {
         };
         let trust = trust.map_err(|error| named(error.to_string()))?;
         let secret = secret(&config.secret_file).map_err(named)?;
-        let name: String = digest(&SHA256, config.url.as_bytes()).as_ref()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let name = hex::encode(&digest(&SHA256, config.url.as_bytes()).as_ref()[..8]);
         let journal = Journal::open(dir, &name)
             .map_err(|error| named(format!("{}: {error}", dir.display())))?;
         let told = Told::default();
@@ -223,8 +220,7 @@ impl Webhook {
         // The same changes again are the same message.
         let seen = format!("{} {kind} {since} {next}", self.space.tenant());
         let seen = digest(&SHA256, seen.as_bytes());
-        let id: String = seen.as_ref()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-        let id = format!("msg_{id}");
+        let id = format!("msg_{}", hex::encode(&seen.as_ref()[..12]));
         let body = serde_json::to_vec(&Delivery {
             r#type: kind,
             timestamp: rfc3339(now),

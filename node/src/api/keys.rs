@@ -100,7 +100,7 @@ fn name(caller: &Caller, key: &str) -> Key {
 }
 
 fn line(key: &Key, (file, at): &(BlobHash, u64)) -> String {
-    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = hex::encode(key);
     format!("{key} {file} {at}\n")
 }
 

@@ -24,7 +24,7 @@ pub fn key(document: DocumentId) -> String {
         Some(Kind::Outcome | Kind::Annotation) => document.sibling(Kind::Invoice),
         _ => document,
     };
-    document.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(document.as_bytes())
 }
 
 /// What a document's record comes to. `original` reads its file.

@@ -30,9 +30,11 @@ const BACKLOG: u32 = 1024;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Data unacknowledged for this long ends the connection (RFC 5482): as long as QUIC's idle time.
 /// The default is about 15 minutes.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes the system takes and has not sent, so control overtakes what is still ours. The default
 /// lets megabytes queue, half a minute of a 1 Mbit/s uplink.
+#[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// Encrypted bytes rustls holds when the system takes no more. Default 64 KiB; see above.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;

@@ -171,6 +171,8 @@ fn the_pages_for_erps_work_as_they_stand_with_both_portals_away() {
     assert_eq!(json(&work.join("later.json"))["changes"].as_array().unwrap().len(), 0);
     let stream = fs::read_to_string(work.join("stream.txt")).unwrap();
     assert_eq!(stream.matches("event: change").count(), 2, "{stream}");
+    let resumed = fs::read_to_string(work.join("resumed.txt")).unwrap();
+    assert_eq!(resumed.matches("event: change").count(), 0, "{resumed}");
     assert_eq!(json(&work.join("sync.json"))["vat"], OURS);
     assert_eq!(json(&work.join("refused.json"))["status"], 422);
 
@@ -268,5 +270,19 @@ fn exports_doctor_and_help_work_from_the_command_line() {
     ] {
         let output = Command::new(PROGRAM).args(words).output().unwrap();
         assert!(String::from_utf8_lossy(&output.stdout).contains(found), "{words:?}");
+    }
+    // Every page that the first one names is there.
+    let man =
+        |folder: &Path| Command::new(PROGRAM).args(["man", "--out"]).arg(folder).output().unwrap();
+    let folder = node.path("man");
+    assert_eq!(man(&folder).status.code(), Some(4));
+    fs::create_dir(&folder).unwrap();
+    assert!(man(&folder).status.success());
+    let first = fs::read_to_string(folder.join("staffetta-node.1")).unwrap();
+    let named: Vec<_> = first.lines().filter_map(|line| line.strip_suffix("(1)")).collect();
+    assert!(named.len() > 10, "{first}");
+    for page in named {
+        let page = page.replace('\\', "");
+        assert!(folder.join(format!("{page}.1")).exists(), "{page} in {first}");
     }
 }

@@ -1,8 +1,7 @@
 //! The node as a service of Windows: what the system's service manager is told, and what it says.
 //!
-//! A crate of its own, so that `make test` can compile it for Windows in seconds and without a C
-//! compiler for it (`make check-windows`). It knows nothing of what the service does; elsewhere
-//! than on Windows it is empty.
+//! It knows nothing of what the service does; elsewhere than on Windows it is empty. `make test`
+//! compiles it with the whole node for Windows (`make check-windows`).
 #![cfg(windows)]
 
 use std::{

@@ -59,8 +59,9 @@ use self::{
     row::Packer,
 };
 
-/// What is applied without a barrier is made durable early beyond this: it is held in memory.
-const UNSYNCED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What is applied without a barrier is made durable early beyond this: it is held in memory, and as
+/// much again while a barrier writes it.
+const UNSYNCED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What a barrier writes, and where.
 type ToWrite = (Arc<Database>, Arc<Layer>);
@@ -93,7 +94,7 @@ impl Default for TruthOptions {
         Self {
             // A bundle is read once, to project or to send it: a cache buys little beyond the
             // inner pages of the trees.
-            cache_bytes: 8 * 1024 * 1024,
+            cache_bytes: 4 * 1024 * 1024,
             // Room to tell the user, to rotate logs and to stop in an orderly way.
             reserve_bytes: 64 * 1024 * 1024,
             // 64 ms at 2 s a gigabyte: twenty thousand invoices, most nodes.

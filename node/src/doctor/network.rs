@@ -74,7 +74,7 @@ impl Probe {
         let from =
             if line.ip().is_unspecified() { "any line".into() } else { line.ip().to_string() };
         let check = format!("portal {portal} at {address} by {over} over {from}");
-        let endpoint = match Endpoint::bind(line) {
+        let endpoint = match Endpoint::bind(line).map(Endpoint::probing) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 let cure = "check the address under [[line]]: it is that of a network card here";

@@ -97,7 +97,11 @@ impl Line {
     ) {
         let (sender, meter) = (self.sender.clone(), self.meter.clone());
         let near = self.handle.rtt().is_some_and(|rtt| rtt < NEAR);
-        let effort = if near { Effort::Quick } else { Effort::Thorough };
+        let effort = match near {
+            true if upto - after == 1 => Effort::Quick,
+            true => Effort::Fair,
+            false => Effort::Thorough,
+        };
         let read = move || {
             let (run, large) = archive::run(&*store, tenant, &origin, after, upto, effort)?;
             let last = run.first + run.bodies.len() as Seq - 1;

@@ -41,12 +41,14 @@ pub(super) const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// 20 Mbit/s spends 0.5 of a 1 Mbit/s uplink on acknowledgements; with 10 a fifth of that. The
 /// 25 ms delay limit is unchanged.
 const ACK_ELICITING_THRESHOLD: u32 = 9;
-/// UDP payload probed for: 1500 less 48 for IPv6 and UDP headers.
-const MTU_UPPER_BOUND: u16 = 1452;
-/// More than half of what lies between 1200 and that: so the first probe is of the upper bound, and
-/// one is enough where it passes. quinn's 20 makes four probes, 5.6 kB each way of every new
-/// connection, more than the rest of a reconnection with nothing changed.
-const MTU_MINIMUM_CHANGE: u16 = 127;
+/// UDP payload, which passes everywhere. Longer packets would have to be probed for, 1.5 kB each way
+/// of every new connection, a third of a reconnection with nothing changed; what 1452 bytes a packet
+/// save is 0.4 % of what is sent in full ones, so it takes 700 kB to be worth it.
+const PACKET_BYTES: u16 = 1200;
+/// What `doctor` probes for: 1500 less 48 for IPv6 and UDP headers.
+const PACKET_BYTES_MAX: u16 = 1452;
+/// More than half of what lies between: so the first probe is of the longest, and the only one.
+const PACKET_BYTES_BETWEEN: u16 = 127;
 /// Attempts waiting for a handshake permit, per socket, in all 1.5 MiB of first packets.
 const INCOMING_MAX: usize = 1024;
 /// Further packets of one such attempt: a ClientHello takes one or two.
@@ -89,6 +91,7 @@ pub struct Endpoint {
     quinn: quinn::Endpoint,
     local: SocketAddr,
     congestion: Congestion,
+    probes: bool,
 }
 
 impl Endpoint {
@@ -109,7 +112,14 @@ impl Endpoint {
         let socket = bind_udp(local)?;
         let local = socket.local_addr()?;
         let quinn = quinn::Endpoint::new(endpoint_config(), None, socket, Arc::new(TokioRuntime))?;
-        Ok(Self { quinn, local, congestion })
+        Ok(Self { quinn, local, congestion, probes: false })
+    }
+
+    /// Its connections find out how long a packet may be, up to 1452 bytes: see
+    /// [`super::Handle::path_mtu`].
+    #[must_use]
+    pub fn probing(self) -> Self {
+        Self { probes: true, ..self }
     }
 
     /// The address bound, with the port the system chose.
@@ -153,7 +163,13 @@ impl Endpoint {
         let crypto = QuicClientConfig::try_from(tls)
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport_config(self.congestion, Role::Dialler)));
+        let mut transport = transport_config(self.congestion, Role::Dialler);
+        if self.probes {
+            let mut probes = MtuDiscoveryConfig::default();
+            probes.upper_bound(PACKET_BYTES_MAX).minimum_change(PACKET_BYTES_BETWEEN);
+            transport.mtu_discovery_config(Some(probes));
+        }
+        config.transport_config(Arc::new(transport));
         // Address validation tokens would link our connections to each other for whoever looks on,
         // to spare a round trip that a busy portal asks for at most.
         config.token_store(Arc::new(NoneTokenStore));
@@ -223,11 +239,9 @@ fn transport_config(congestion: Congestion, role: Role) -> TransportConfig {
         // of others, and control waits until bundles pause (measured: for the whole transfer).
         .send_fairness(true)
         .initial_rtt(INITIAL_RTT)
-        // 1200 passes everywhere and is raised by probing; a line that stops passing large packets
-        // is noticed and taken back to 1200.
-        .initial_mtu(1200)
-        .min_mtu(1200)
-        .mtu_discovery_config(Some(mtu_discovery()))
+        .initial_mtu(PACKET_BYTES)
+        .min_mtu(PACKET_BYTES)
+        .mtu_discovery_config(None)
         .ack_frequency_config(Some(ack_frequency()))
         .crypto_buffer_size(CRYPTO_BUFFER_BYTES)
         // Not used, hence not offered: default 1.25 MB each way per connection.
@@ -251,12 +265,6 @@ fn transport_config(congestion: Congestion, role: Role) -> TransportConfig {
             config.congestion_controller_factory(Arc::new(congestion::CubicConfig::default()))
         }
     };
-    config
-}
-
-fn mtu_discovery() -> MtuDiscoveryConfig {
-    let mut config = MtuDiscoveryConfig::default();
-    config.upper_bound(MTU_UPPER_BOUND).minimum_change(MTU_MINIMUM_CHANGE);
     config
 }
 

@@ -1,10 +1,10 @@
-//! A look at an Automerge change before Automerge sees it.
+//! What an Automerge change is made of, and its bounds.
 //!
 //! On the wire and in the store a change is only the *contents* of an uncompressed
 //! change chunk: [`wrap`] adds magic, checksum, type and length again, [`unwrap`]
 //! takes them off. [`Header::parse`] reads who made the change and where its columns
 //! lie, in the time the header takes; [`bound`] walks the run lengths, so that what
-//! Automerge will expand is known before it expands anything: 186 bytes can declare
+//! a reader will expand is known before anything is expanded: 186 bytes can declare
 //! four million rows.
 //!
 //! It never expands a row, never allocates, and says nothing about what a change
@@ -291,7 +291,7 @@ impl<'a> Header<'a> {
 /// Checks every limit of [`crate::limits`] on a change: its size, what it depends on, that
 /// its columns are known, ascending and fit exactly, and that no column declares more than
 /// [`CHANGE_OPS_MAX`] rows. What passes expands to a bounded size; whether it is a sound
-/// change only Automerge can say.
+/// change, `document` says.
 ///
 /// # Errors
 /// [`ChunkError`], the change's author being at fault.
@@ -357,7 +357,7 @@ pub fn unwrap(raw_chunk: &[u8]) -> Result<&[u8], ChunkError> {
     if hash(contents)[..4] != *checksum { Err(ChunkError::NotAChange) } else { Ok(contents) }
 }
 
-/// Why a change is not let through to Automerge.
+/// Why a change is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// Above [`CHANGE_BYTES_MAX`].

@@ -1,14 +1,15 @@
-//! Automerge documents by kind: authored, merged and read, in isolation.
+//! Automerge documents by kind: authored, merged and read.
 //!
 //! Every document here is **flat**: one map whose values are scalars. Nothing nests, so
 //! there is nothing to walk, and what a stranger nests is not descended into. Each kind
 //! has a file that says which keys it has: [`invoice`], [`outcome`], [`annotation`],
 //! [`profile`], [`contract`], [`account`], [`customer`].
 //!
-//! Two readers give one answer. [`flat`] merges changes that only put and delete scalars
-//! in the root map, which is all that this house writes, straight from their columns.
-//! Whatever it does not know for certain goes to Automerge itself, in [`isolated`], where
-//! a panic is an error of that document. Property tests hold the two equal.
+//! What others wrote is read by [`flat`] alone, straight from the columns of changes that put
+//! and delete scalars in the root map, which is all that this house writes. Anything else makes
+//! the document odd: it is kept, passed on and shown as unreadable. Automerge encodes what is
+//! written here and never sees a stranger's bytes: over some it panics while it unwinds from a
+//! panic, and that ends a process. In tests it is the yardstick: both readers give one answer.
 //!
 //! It never reads a clock, draws a number or keeps a document between two calls: what is
 //! stored is changes. Changes made here carry the time 0, since their bundle says when it
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     chunk::{self, ChunkError, Header},
+    id::LogId,
     limits,
 };
 
@@ -50,7 +52,6 @@ pub mod customer;
 mod fields;
 mod flat;
 pub mod invoice;
-mod isolated;
 pub mod outcome;
 #[cfg(test)]
 mod papers;
@@ -58,6 +59,8 @@ pub mod profile;
 pub mod step;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yardstick;
 
 pub(crate) use author::author;
 pub(crate) use fields::{Edit, Fields, Scalar, Version};
@@ -90,9 +93,6 @@ impl Doc<'_> {
 
 /// Loads a document from its changes, in whatever order and however often they come.
 ///
-/// The panic hook is left alone: where Automerge panics, the process prints the panic and
-/// goes on, and the caller gets [`DocumentError::Unreadable`].
-///
 /// # Errors
 /// [`DocumentError`]; every one of them concerns this document only.
 pub fn load<C: AsRef<[u8]>>(changes: &[C]) -> Result<Doc<'_>, DocumentError> {
@@ -118,18 +118,7 @@ pub(crate) struct Merged<'a> {
 pub(crate) fn merge<'a>(changes: &[&'a [u8]]) -> Result<Merged<'a>, DocumentError> {
     let headers = headers(changes)?;
     let order = causal::Order::of(changes, &headers);
-    if let Some(merged) = flat::merge(&headers, &order) {
-        return Ok(merged);
-    }
-    isolated::merge(changes, &headers, &order)
-}
-
-/// The same, and always by Automerge.
-#[cfg(test)]
-pub(crate) fn merge_isolated<'a>(changes: &[&'a [u8]]) -> Result<Merged<'a>, DocumentError> {
-    let headers = headers(changes)?;
-    let order = causal::Order::of(changes, &headers);
-    isolated::merge(changes, &headers, &order)
+    flat::merge(&headers, &order)
 }
 
 /// The changes as slices.
@@ -198,13 +187,20 @@ pub enum DocumentError {
         /// How many wait.
         waiting: usize,
     },
-    /// Automerge says that the changes are not sound.
-    #[error("automerge refuses the document: {0}")]
-    Refused(String),
-    /// Automerge panicked over these changes.
-    #[error("automerge failed over the document: {reason}")]
+    /// A change is not one of puts and deletions in one map, or its parts do not fit together.
+    #[error("change {number} of log {by} to the document is odd: {why}")]
+    Odd {
+        /// Who made it.
+        by: LogId,
+        /// Its number among that writer's changes to the document.
+        number: u64,
+        /// What is odd about it.
+        why: &'static str,
+    },
+    /// A portal could not read it, and says why.
+    #[error("the document is unreadable: {reason}")]
     Unreadable {
-        /// The panic's message.
+        /// What was found.
         reason: String,
     },
     /// A field that this kind of document must have is missing or of another type.

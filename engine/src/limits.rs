@@ -26,12 +26,10 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 pub const BLOB_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// One Automerge change.
 pub const CHANGE_BYTES_MAX: usize = 128 * 1024;
-/// Operations in one change, counted from run lengths before Automerge expands them.
+/// Operations in one change, counted from run lengths before they are expanded.
 pub const CHANGE_OPS_MAX: u64 = 20_000;
 /// Changes one change may depend on, and actors it may mention.
 pub const CHANGE_DEPS_MAX: usize = 64;
-/// Depth to which a document's objects are walked.
-pub const DOCUMENT_DEPTH_MAX: usize = 8;
 /// Changes of one document that are loaded to derive its record.
 pub const DOCUMENT_CHANGES_MAX: usize = 10_000;
 /// Spaces listed in a `Hello`; more are sent in `Spaces` frames only if roots differ.

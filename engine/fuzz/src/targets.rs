@@ -58,7 +58,7 @@ fn bundle(data: &[u8]) {
     }
 }
 
-/// A change as the engine takes it: bounded, then Automerge behind its wall.
+/// A change as the engine takes it: bounded, then read as every kind.
 fn change(data: &[u8]) {
     if chunk::bound(data).is_err() {
         return;

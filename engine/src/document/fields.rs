@@ -17,8 +17,7 @@ pub(crate) enum Scalar<'a> {
     Time(i64),
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
-    /// Something no document of ours has: an object, a float, a counter. It can be replaced,
-    /// and is never read.
+    /// Something no document of ours has: a float. It can be replaced, and is never read.
     Other,
 }
 

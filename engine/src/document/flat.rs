@@ -1,58 +1,76 @@
-//! Merges changes that only put and delete scalars in the root map, without Automerge.
+//! Merges the changes of a document: puts and deletions of scalars in one map.
 //!
-//! That is all this house writes, and reading it from the columns takes a tenth of the time
-//! of building an Automerge document. It answers only when it is certain: anything else
-//! (an object, a list, a counter, an odd row, a predecessor that is not there) is `None`,
-//! and then Automerge decides. So this file can be too careful, and never be wrong about
-//! what Automerge would have said; `tests` compare the two on edits and on damage.
+//! It reads the columns itself and is the only reader there is: no Automerge document is built
+//! from what somebody else wrote, since Automerge panics over damage, also while it unwinds from
+//! a panic, which ends a process. Whatever is not in the form that this house writes (an object,
+//! a list, a counter, rows that do not end together, a predecessor that is not there) makes the
+//! document odd. `tests` hold what it says equal to what Automerge says.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::{Fields, Merged, Scalar, Version, causal::Order};
-use crate::chunk::{ChunkError, Column, Header, Reader, Runs};
+use super::{DocumentError, Fields, Merged, Scalar, Version, causal::Order};
+use crate::{
+    chunk::{ChunkError, Column, Header, Reader, Runs},
+    id::LogId,
+};
 
-/// Versions of one key that are searched for a predecessor; beyond, Automerge does it better.
-const VERSIONS_MAX: usize = 256;
 const PUT: u64 = 1;
 const DELETE: u64 = 3;
 
-/// What the ready changes add up to, or `None` when only Automerge can say.
-pub(super) fn merge<'a>(headers: &[Header<'a>], order: &Order) -> Option<Merged<'a>> {
+/// What the ready changes add up to.
+pub(super) fn merge<'a>(
+    headers: &[Header<'a>],
+    order: &Order,
+) -> Result<Merged<'a>, DocumentError> {
     let mut merge = Merge::default();
     for place in &order.ready {
-        merge.apply(&headers[*place])?;
+        let header = &headers[*place];
+        merge.apply(header).map_err(|why| DocumentError::Odd {
+            by: LogId::from_bytes(header.actor),
+            number: header.seq,
+            why,
+        })?;
     }
-    let versions = merge
-        .written
-        .into_iter()
-        .map(|(key, written)| {
-            let visible =
-                written.into_iter().filter(|version| !version.replaced).map(|w| w.version);
-            (key, visible.collect())
-        })
-        .collect();
-    Some(Merged {
-        fields: Fields::from_versions(versions),
-        max_op: merge.max_op,
-        waiting: order.waiting.clone(),
-    })
+    Ok(merge.done(order))
 }
+
+/// What is wrong with a change.
+type Odd = &'static str;
+
+const FOREIGN: Odd = "it has objects, lists or marks";
+const ROWS: Odd = "its columns do not fit together";
+const VALUE: Odd = "it has a value of an unknown kind";
+const ACTION: Odd = "it does something else than put and delete";
+const NUMBER: Odd = "it does not follow its writer's last change";
+const BEFORE: Odd = "it replaces what is not there";
 
 #[derive(Default)]
 struct Merge<'a> {
-    written: BTreeMap<Cow<'a, str>, Vec<Written<'a>>>,
-    /// Last sequence number and counter of each actor.
-    last: BTreeMap<[u8; 16], (u64, u64)>,
+    /// Every operation so far: those of one change stand together.
+    ops: Vec<Op<'a>>,
+    actors: BTreeMap<[u8; 16], Actor>,
     max_op: u64,
 }
 
-struct Written<'a> {
-    version: Version<'a>,
+#[derive(Default)]
+struct Actor {
+    /// Number of the last change.
+    seq: u64,
+    /// Its changes: the first one's counter, where its operations begin, and how many.
+    changes: Vec<(u64, usize, u64)>,
+}
+
+struct Op<'a> {
+    key: &'a str,
+    counter: u64,
+    actor: [u8; 16],
+    /// A deletion has none.
+    value: Option<Scalar<'a>>,
     replaced: bool,
 }
 
 impl<'a> Merge<'a> {
-    fn apply(&mut self, header: &Header<'a>) -> Option<()> {
+    fn apply(&mut self, header: &Header<'a>) -> Result<(), Odd> {
         let absent = [
             Column::ObjectActor,
             Column::ObjectCounter,
@@ -64,12 +82,15 @@ impl<'a> Merge<'a> {
         if header.message_len > 0
             || absent.into_iter().any(|column| !header.column(column).is_empty())
         {
-            return None;
+            return Err(FOREIGN);
         }
-        let (seq, last_op) = self.last.get(&header.actor).copied().unwrap_or((0, 0));
-        if header.seq != seq + 1 || header.start_op <= last_op {
-            return None;
+        let actor = self.actors.entry(header.actor).or_default();
+        let next = actor.changes.last().map_or(1, |(first, _, count)| first + count);
+        if header.seq != actor.seq + 1 || header.start_op < next {
+            return Err(NUMBER);
         }
+        actor.seq = header.seq;
+        actor.changes.push((header.start_op, self.ops.len(), 0));
         let others: Vec<_> = header.other_actors().collect();
         let mut rows = Rows::of(header);
         let mut counter = header.start_op;
@@ -77,27 +98,50 @@ impl<'a> Merge<'a> {
             self.write(row, counter, header.actor)?;
             counter += 1;
         }
-        self.last.insert(header.actor, (header.seq, counter - 1));
         self.max_op = self.max_op.max(counter - 1);
-        Some(())
+        Ok(())
     }
 
-    fn write(&mut self, row: Row<'a>, counter: u64, actor: [u8; 16]) -> Option<()> {
-        let written = self.written.entry(Cow::Borrowed(row.key)).or_default();
-        if written.len() > VERSIONS_MAX {
-            return None;
-        }
-        for (counter, actor) in row.preds {
-            let before = written.iter_mut().find(|written| {
-                written.version.counter == counter && written.version.actor == actor
-            })?;
+    fn write(&mut self, row: Row<'a>, counter: u64, actor: [u8; 16]) -> Result<(), Odd> {
+        let Row { key, value, preds } = row;
+        for (counter, actor) in preds {
+            let place = self.place(counter, &actor).ok_or(BEFORE)?;
+            let before = &mut self.ops[place];
+            if before.key != key || before.value.is_none() {
+                return Err(BEFORE);
+            }
             before.replaced = true;
         }
-        if let Some(value) = row.value {
-            let version = Version { counter, actor, value };
-            written.push(Written { version, replaced: false });
+        self.ops.push(Op { key, counter, actor, value, replaced: false });
+        if let Some((_, _, count)) = self.actors.get_mut(&actor).and_then(|a| a.changes.last_mut())
+        {
+            *count += 1;
         }
-        Some(())
+        Ok(())
+    }
+
+    /// Where the operation of this name is.
+    fn place(&self, counter: u64, actor: &[u8; 16]) -> Option<usize> {
+        let changes = &self.actors.get(actor)?.changes;
+        let at = changes.partition_point(|(first, ..)| *first <= counter).checked_sub(1)?;
+        let (first, place, count) = changes[at];
+        let within = counter - first;
+        (within < count).then_some(place + usize::try_from(within).ok()?)
+    }
+
+    fn done(self, order: &Order) -> Merged<'a> {
+        let mut versions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for Op { key, counter, actor, value, replaced } in self.ops {
+            if let Some(value) = value.filter(|_| !replaced) {
+                let version = Version { counter, actor, value };
+                versions.entry(Cow::Borrowed(key)).or_default().push(version);
+            }
+        }
+        Merged {
+            fields: Fields::from_versions(versions),
+            max_op: self.max_op,
+            waiting: order.waiting.clone(),
+        }
     }
 }
 
@@ -141,56 +185,68 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// `None`: not certain. `Some(None)`: the end, and every column ended with it.
-    fn next(&mut self, actor: &[u8; 16], others: &[[u8; 16]]) -> Option<Option<Row<'a>>> {
-        let Some(action) = self.actions.next().ok()? else {
+    /// The next row; `None` at the end, where every column ended with it.
+    fn next(&mut self, actor: &[u8; 16], others: &[[u8; 16]]) -> Result<Option<Row<'a>>, Odd> {
+        let Some(action) = self.actions.next()? else {
             let ended = self.plain == 0
-                && self.keys.next().ok()?.is_none()
-                && self.metas.next().ok()?.is_none()
+                && self.keys.next()?.is_none()
+                && self.metas.next()?.is_none()
                 && self.values.0.is_empty()
-                && self.groups.next().ok()?.is_none()
-                && self.pred_actors.next().ok()?.is_none()
-                && self.pred_deltas.next().ok()?.is_none();
-            return ended.then_some(None);
+                && self.groups.next()?.is_none()
+                && self.pred_actors.next()?.is_none()
+                && self.pred_deltas.next()?.is_none();
+            return if ended { Ok(None) } else { Err(ROWS) };
         };
-        self.plain = self.plain.checked_sub(1)?;
-        let key =
-            std::str::from_utf8(self.keys.next().ok()??).ok().filter(|key| !key.is_empty())?;
+        self.plain = self.plain.checked_sub(1).ok_or(ROWS)?;
+        let key = self.keys.next()?.ok_or(ROWS)?;
+        let key = std::str::from_utf8(key).ok().filter(|key| !key.is_empty()).ok_or(ROWS)?;
         let value = self.value()?;
-        let members = self.groups.next().ok()??;
+        let members = self.groups.next()?.ok_or(ROWS)?;
         let mut preds = Vec::new();
         for _ in 0..members {
-            let index = usize::try_from(self.pred_actors.next().ok()??).ok()?;
-            self.pred_counter = self.pred_counter.checked_add(self.pred_deltas.next().ok()??)?;
-            let counter = u64::try_from(self.pred_counter).ok()?;
-            let actor = if index == 0 { actor } else { others.get(index - 1)? };
-            preds.push((counter, *actor));
+            preds.push(self.pred(actor, others)?);
         }
         let value = match (action, value) {
             (PUT, value) => Some(value),
             (DELETE, Scalar::Null) => None,
-            _ => return None,
+            _ => return Err(ACTION),
         };
-        Some(Some(Row { key, value, preds }))
+        Ok(Some(Row { key, value, preds }))
     }
 
-    fn value(&mut self) -> Option<Scalar<'a>> {
-        let meta = self.metas.next().ok()??;
-        let len = usize::try_from(meta >> 4).ok()?;
-        let bytes = self.values.take(len).ok()?;
+    fn pred(&mut self, actor: &[u8; 16], others: &[[u8; 16]]) -> Result<(u64, [u8; 16]), Odd> {
+        let index = self.pred_actors.next()?.ok_or(ROWS)?;
+        let delta = self.pred_deltas.next()?.ok_or(ROWS)?;
+        self.pred_counter = self.pred_counter.checked_add(delta).ok_or(ROWS)?;
+        let counter = u64::try_from(self.pred_counter).map_err(|_| ROWS)?;
+        let other = |index| others.get(usize::try_from(index).ok()?);
+        let actor = match index.checked_sub(1) {
+            None => actor,
+            Some(index) => other(index).ok_or(ROWS)?,
+        };
+        Ok((counter, *actor))
+    }
+
+    fn value(&mut self) -> Result<Scalar<'a>, Odd> {
+        let meta = self.metas.next()?.ok_or(ROWS)?;
+        let len = usize::try_from(meta >> 4).map_err(|_| ROWS)?;
+        let bytes = self.values.take(len).map_err(|_| ROWS)?;
         let mut number = Reader(bytes);
+        let int = |number: &mut Reader<'_>| number.i64().map_err(|_| VALUE);
         let value = match (meta & 0xf, len) {
             (0, 0) => Scalar::Null,
             (1, 0) => Scalar::Bool(false),
             (2, 0) => Scalar::Bool(true),
-            (3, 1..) => Scalar::Uint(number.u64().ok()?),
-            (4, 1..) => Scalar::Int(number.i64().ok()?),
-            (9, 1..) => Scalar::Time(number.i64().ok()?),
-            (6, _) => return std::str::from_utf8(bytes).ok().map(Scalar::text),
-            (7, _) => return Some(Scalar::bytes(bytes)),
-            _ => return None,
+            (3, 1..) => Scalar::Uint(number.u64().map_err(|_| VALUE)?),
+            (4, 1..) => Scalar::Int(int(&mut number)?),
+            (9, 1..) => Scalar::Time(int(&mut number)?),
+            // A float, which no document of ours has.
+            (5, 8) => return Ok(Scalar::Other),
+            (6, _) => return std::str::from_utf8(bytes).map(Scalar::text).map_err(|_| VALUE),
+            (7, _) => return Ok(Scalar::bytes(bytes)),
+            _ => return Err(VALUE),
         };
-        number.0.is_empty().then_some(value)
+        if number.0.is_empty() { Ok(value) } else { Err(VALUE) }
     }
 }
 
@@ -207,11 +263,13 @@ impl<'a, T: Copy> Expanded<'a, T> {
         Self { runs: Runs::over(column), read, left: 0, value: None }
     }
 
-    fn next(&mut self) -> Result<Option<T>, ChunkError> {
+    fn next(&mut self) -> Result<Option<T>, Odd> {
         if self.left == 0 {
-            let Some((count, value)) = self.runs.next(self.read)? else { return Ok(None) };
+            let Some((count, value)) = self.runs.next(self.read).map_err(|_| ROWS)? else {
+                return Ok(None);
+            };
             if count == 0 || value.is_none() {
-                return Err(ChunkError::Truncated);
+                return Err(ROWS);
             }
             (self.left, self.value) = (count, value);
         }

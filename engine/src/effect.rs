@@ -279,6 +279,13 @@ pub enum Effect {
         /// Where.
         session: SessionId,
     },
+    /// The peer said whether it can store what is pushed to it: the role goes where it can.
+    Takes {
+        /// Where.
+        session: SessionId,
+        /// Whether.
+        takes: bool,
+    },
     /// Say `Bye` and close the connection.
     Close {
         /// Which.

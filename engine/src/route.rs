@@ -7,7 +7,8 @@
 //! has not acknowledged goes on the standby too (a **hedge**, harmless because bundles are
 //! idempotent), and so do new writes. The role moves only when the hedge was answered and the
 //! old primary stayed silent for 3 round trips + 1.5 s, or when its session closed: under loss
-//! false hedges are certain, false changes of primary must not happen.
+//! false hedges are certain, false changes of primary must not happen. Where a peer says that it
+//! can store nothing for now, the role moves to a session whose peer can, if there is one.
 //!
 //! A pure state machine: time is an argument, chance is a seed, and it opens nothing itself.
 //! After each input drain [`Routes::poll`]; come back with [`Routes::tick`] at
@@ -246,6 +247,8 @@ pub struct Routes {
     part: Time,
     /// When the role last moved.
     moved: Time,
+    /// When it last moved because a peer could store nothing.
+    spared: Option<Time>,
     actions: VecDeque<RouteAction>,
     now: Time,
     deadline: Option<Time>,
@@ -273,6 +276,7 @@ impl Routes {
             improve: now + Duration::from_millis(IMPROVE_MS),
             part: now,
             moved: now,
+            spared: None,
             actions: VecDeque::new(),
             now,
             deadline: None,
@@ -390,6 +394,16 @@ impl Routes {
         self.settle();
     }
 
+    /// The peer can store what is pushed to it, or not for now: its disk is full. It stays open
+    /// for what it has, and the role moves to a session whose peer can.
+    pub fn takes(&mut self, session: SessionId, takes: bool, now: Time) {
+        self.arrive(now);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.takes = takes;
+        }
+        self.settle();
+    }
+
     /// Nothing announced is missing any more.
     pub fn satisfied(&mut self, now: Time) {
         self.arrive(now);
@@ -469,6 +483,7 @@ impl Routes {
                 role: Role::Standby,
                 opened: self.now,
                 liveness,
+                takes: true,
                 steady: self.now,
             },
         );

@@ -47,6 +47,8 @@ pub struct Session {
     pub primary: bool,
     /// Whether runs are pushed here although it is a standby, because the primary is silent.
     pub hedging: bool,
+    /// Whether the peer can store what is pushed here; if not, nothing is.
+    pub takes: bool,
     /// Whether the peer's `Hello` has come.
     pub greeted: bool,
     /// When it opened.
@@ -133,6 +135,7 @@ impl Session {
             dialled,
             primary: false,
             hedging: false,
+            takes: true,
             greeted: false,
             opened: now,
             heard: now,
@@ -241,7 +244,7 @@ impl Session {
         if self.sending.is_some() || !self.greeted || self.flight_bytes >= bytes_max {
             return None;
         }
-        let pushing = self.primary || self.hedging;
+        let pushing = self.takes && (self.primary || self.hedging);
         let due = *self.due.iter().find(|due| {
             (pushing || self.asked.contains(due))
                 && self.spaces.get(&due.tenant).is_some_and(|remote| remote.may_follow(due))
@@ -249,6 +252,21 @@ impl Session {
         self.sending = Some(due);
         let after = self.spaces[&due.tenant].sent.get(&due.log);
         Some((due, after))
+    }
+
+    /// The peer stores nothing of what it did not acknowledge: nothing is on its way any more.
+    /// Returns the logs that are to be offered again.
+    pub fn lost_flight(&mut self) -> BTreeSet<(VatNumber, LogId)> {
+        self.flight_bytes = 0;
+        let mut logs = BTreeSet::new();
+        for (tenant, log, ..) in std::mem::take(&mut self.flight) {
+            if let Some(remote) = self.spaces.get_mut(&tenant) {
+                remote.sent.lower(log, remote.held.get(&log));
+                remote.waits.remove(&log);
+                logs.insert((tenant, log));
+            }
+        }
+        logs
     }
 
     /// The host sent what [`Session::next_run`] chose, up to `upto`; `tip` is our durable tip

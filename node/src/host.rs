@@ -345,6 +345,7 @@ impl Host {
                     peer: session.peer,
                     primary: session.primary,
                     greeted: session.greeted,
+                    takes: session.takes,
                     transport: line.handle.transport(),
                     local: line.handle.local(),
                     remote: line.handle.remote(),

@@ -68,6 +68,9 @@ pub struct PortalStatus {
     pub name: String,
     /// Whether a session with it is open.
     pub connected: bool,
+    /// Whether it says that it can store nothing for now.
+    #[serde(default)]
+    pub full: bool,
     /// Bundles it holds durably, as last heard; absent when it was never heard.
     pub holds: Option<u64>,
     /// Bundles that are here and not known to be there.
@@ -146,6 +149,7 @@ pub fn tenant_status(
                 PortalStatus {
                     name: name.clone(),
                     connected: view.sessions.iter().any(|s| s.peer == *pin && s.greeted),
+                    full: view.sessions.iter().any(|s| s.peer == *pin && !s.takes),
                     holds: known.map(count),
                     pending_up: known.map_or(count(&ours), |held| ours.ahead_of(held)),
                     pending_down: known.map_or(0, |held| held.ahead_of(&ours)),
@@ -259,8 +263,13 @@ pub fn to_text(tenants: &[TenantStatus]) -> String {
         let _ =
             writeln!(text, "  since the start {sent_bytes} bytes sent, {received_bytes} received");
         for portal in &tenant.portals {
-            let PortalStatus { name, connected, holds, pending_up, pending_down, .. } = portal;
-            let state = if *connected { "connected" } else { "not connected" };
+            let PortalStatus { name, connected, full, holds, pending_up, pending_down, .. } =
+                portal;
+            let state = match (connected, full) {
+                (true, true) => "connected, its disk is full",
+                (true, false) => "connected",
+                (false, _) => "not connected",
+            };
             let holds = holds.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
             let last = portal.last_sync.map_or_else(|| "never".to_owned(), ago);
             let _ = writeln!(

@@ -1,5 +1,7 @@
 //! What a peer says, judged: the only way from a frame to the replica.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, judge};
 use crate::{
     archive,
@@ -36,6 +38,9 @@ impl Engine {
         let agent = self.config.agent.clone();
         let hello = Hello { versions: VERSIONS, agent, primary, spaces, root };
         self.send(id, Frame::Hello(hello));
+        if self.stuck.is_some() && !dialled {
+            self.send(id, Frame::Path { primary: false });
+        }
     }
 
     pub(super) fn receive(&mut self, id: SessionId, frame: Frame) {
@@ -73,9 +78,13 @@ impl Engine {
                 })
             }
             Frame::Chunk(chunk) => self.chunk(id, &chunk),
-            // Which path is primary is the dialler's to say.
+            // Which path is primary is the dialler's to say; whether it can be, the other's.
             Frame::Path { primary } => {
-                self.on(id, |session| session.primary = primary && !session.dialled);
+                if self.sessions.get(&id).is_some_and(|session| session.dialled) {
+                    self.takes(id, primary);
+                } else {
+                    self.on(id, |session| session.primary = primary);
+                }
                 Ok(())
             }
         };
@@ -93,6 +102,19 @@ impl Engine {
             self.missed.retain(|(missed, _, _)| *missed != id);
             self.effects.push_back(Effect::Close { session: id, fault });
         }
+    }
+
+    /// The peer says whether it can store what is pushed to it.
+    fn takes(&mut self, id: SessionId, takes: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.takes = takes;
+        let logs = if takes { BTreeSet::new() } else { session.lost_flight() };
+        for (tenant, log) in logs {
+            let durable = self.vector(tenant).get(&log);
+            let due = Due { tenant, rank: self.rank(&log, tenant), log };
+            self.on(id, |session| session.offer(due, durable));
+        }
+        self.effects.push_back(Effect::Takes { session: id, takes });
     }
 
     /// Asks the host for the session's next run, if one may be sent.

@@ -48,7 +48,18 @@ impl Engine {
             self.missed
                 .extend(session.unstage().into_iter().map(|(tenant, log)| (*id, tenant, log)));
         }
-        self.stuck = Some(why.to_owned());
+        if self.stuck.replace(why.to_owned()).is_none() {
+            self.say_takes(false);
+        }
+    }
+
+    /// Tells whoever pushes to us whether we can store it: while we cannot, they turn to another.
+    fn say_takes(&mut self, takes: bool) {
+        let pushers: Vec<_> =
+            self.sessions.iter().filter(|(_, s)| !s.dialled).map(|(id, _)| *id).collect();
+        for session in pushers {
+            self.send(session, Frame::Path { primary: takes });
+        }
     }
 
     pub(super) fn store_ready(&mut self) {
@@ -81,6 +92,7 @@ impl Engine {
             self.hand_over(pending, batch);
         }
         self.set_back();
+        self.say_takes(true);
         for (session, tenant, log) in std::mem::take(&mut self.missed) {
             let after = self.pending(tenant, &log);
             self.send(session, Frame::Want { tenant: Tenant(tenant), log, after });

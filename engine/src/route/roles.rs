@@ -22,6 +22,8 @@ const STEADY_MS: u64 = 30_000;
 const SHORTER_MS: u64 = 20;
 /// A standby at the primary's own portal is a compromise: another portal is tried this often.
 const PART_MS: u64 = 5_000;
+/// Two peers whose disks are all but full take turns: the role follows no more often than this.
+const SPARE_MS: u64 = 5_000;
 /// Dialling the very route whose session is silent comes after all others.
 const AGAIN_COST: u32 = 100;
 /// A primary that is heard but does not deliver what the standby announced is given this long.
@@ -34,6 +36,8 @@ pub(super) struct Session {
     pub(super) role: Role,
     pub(super) opened: Time,
     pub(super) liveness: Liveness,
+    /// Whether its peer can store what is pushed.
+    pub(super) takes: bool,
     /// Since when it has not been suspect.
     pub(super) steady: Time,
 }
@@ -104,7 +108,12 @@ impl Routes {
         match answered {
             Some(hedge) if self.pulse(primary) >= Pulse::Silent => self.promote(hedge.on),
             _ => {
-                if let Some((session, at)) = self.better_primary()
+                if let Some((session, at)) = self.taking_primary()
+                    && at <= self.now
+                {
+                    self.promote(session);
+                    self.spared = Some(self.now);
+                } else if let Some((session, at)) = self.better_primary()
                     && at <= self.now
                 {
                     self.promote(session);
@@ -292,7 +301,9 @@ impl Routes {
         let warm = self.best_standby().map(|standby| self.pulse(standby) == Pulse::Well);
         match (suspect, warm) {
             (true, None | Some(false)) => Some(Aim::Urgent),
-            (false, None) if self.mode == Mode::Live => Some(Aim::Need),
+            (false, None) if self.mode == Mode::Live || !self.sessions[&primary].takes => {
+                Some(Aim::Need)
+            }
             _ => None,
         }
     }
@@ -339,6 +350,16 @@ impl Routes {
         quality(route, transport) > quality(standby.route, standby.transport)
     }
 
+    /// Where the primary's peer can store nothing: a standby whose peer can, and from when the
+    /// role may move to it.
+    fn taking_primary(&self) -> Option<(SessionId, Time)> {
+        let primary = &self.sessions[&self.primary()?];
+        let id = self.best_standby()?;
+        let able = !primary.takes && self.sessions[&id].takes && self.pulse(id) == Pulse::Well;
+        let pause = Duration::from_millis(SPARE_MS);
+        able.then_some((id, self.spared.map_or(Time::ZERO, |spared| spared + pause)))
+    }
+
     /// A standby that would be the better primary, and from when the role may move to it.
     fn better_primary(&self) -> Option<(SessionId, Time)> {
         let primary = &self.sessions[&self.primary()?];
@@ -355,7 +376,7 @@ impl Routes {
             Ordering::Less => false,
         };
         let since = standby.steady.max(self.moved);
-        (well && better).then_some((id, since + Duration::from_millis(STEADY_MS)))
+        (well && better && standby.takes).then_some((id, since + Duration::from_millis(STEADY_MS)))
     }
 
     pub(super) fn pulse(&self, session: SessionId) -> Pulse {
@@ -367,12 +388,12 @@ impl Routes {
     }
 
     /// How good a session is as standby of the present primary; the older wins a tie.
-    fn rank(&self, id: SessionId) -> (Role, bool, u32, Transport, Reverse<SessionId>) {
+    fn rank(&self, id: SessionId) -> (Role, bool, bool, u32, Transport, Reverse<SessionId>) {
         let session = &self.sessions[&id];
         let primary = self.primary().map(|primary| self.sessions[&primary].route);
         let differs = primary.map_or(0, |primary| session.route.differs(primary));
         let well = session.liveness.pulse(self.now) == Pulse::Well;
-        (session.role, well, differs, session.transport, Reverse(id))
+        (session.role, well, session.takes, differs, session.transport, Reverse(id))
     }
 
     pub(super) fn best_standby(&self) -> Option<SessionId> {
@@ -403,6 +424,7 @@ impl Routes {
         let rest = [
             self.dialler.deadline(self.cost()),
             settled.then(|| self.improve_at()),
+            self.taking_primary().map(|(_, at)| at),
             self.better_primary().map(|(_, at)| at),
             self.pull.map(|pull| self.pull_at(pull)),
         ];

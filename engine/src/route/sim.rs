@@ -148,6 +148,12 @@ impl World {
     }
 
     /// The host loses a session.
+    /// The peer of a session says whether it can store anything.
+    pub(super) fn takes(&mut self, session: SessionId, takes: bool) {
+        self.routes.takes(session, takes, self.now);
+        self.drain();
+    }
+
     pub(super) fn lose(&mut self, session: SessionId) {
         self.open.remove(&session);
         self.routes.closed(session, Failure::Lost, self.now);

@@ -339,6 +339,47 @@ fn a_closed_primary_is_replaced_at_once() {
 }
 
 #[test]
+fn the_role_leaves_a_portal_that_can_store_nothing_and_no_session_does() {
+    let mut world = World::new(config(2, &[1, 1], 1), clean(40));
+    world.write(EVERY);
+    world.run_until(20_000);
+    let (full, other) = (world.routes.primary().unwrap(), world.routes.standby().unwrap());
+    world.takes(full, false);
+    assert_eq!((world.routes.primary(), world.routes.standby()), (Some(other), Some(full)));
+    // Where both can store nothing there is nothing better to be had, and nobody is dialled for it.
+    world.takes(other, false);
+    world.run_until(100_000);
+    assert_eq!((world.routes.primary(), promotions(&world)), (Some(other), 2));
+    assert_eq!(dials(&world, 0).len(), 2);
+    // Two that take turns every second do not move the role every second.
+    for second in 100..200 {
+        world.takes(full, second % 2 == 0);
+        world.takes(other, second % 2 != 0);
+        world.run_until((second + 1) * 1_000);
+    }
+    assert!(promotions(&world) <= 2 + 100 / 5, "{} promotions", promotions(&world));
+    world.takes(full, true);
+    world.takes(other, false);
+    world.run_until(206_000);
+    assert_eq!(world.routes.primary(), Some(full), "room at one is enough");
+    assert_eq!((world.routes.sessions(), dials(&world, 0).len()), (2, 2));
+}
+
+#[test]
+fn a_periodic_node_looks_for_another_portal_where_the_first_can_store_nothing() {
+    let config = RouteConfig { mode: Mode::Periodic, ..config(2, &[1, 1], 1) };
+    let mut world = World::new(config, clean(40));
+    world.routes.wake(world.now);
+    world.run_until(2_000);
+    let full = world.routes.primary().unwrap();
+    assert_eq!(world.routes.sessions(), 1);
+    world.takes(full, false);
+    world.run_until(4_000);
+    assert_ne!(world.routes.primary(), Some(full));
+    assert_ne!(world.route(world.routes.primary()).unwrap().1, world.route(Some(full)).unwrap().1);
+}
+
+#[test]
 fn a_session_that_is_heard_again_is_a_standby_again() {
     let mut world = World::new(config(2, &[1, 1], 1), clean(40));
     world.write(EVERY);

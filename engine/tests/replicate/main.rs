@@ -162,8 +162,18 @@ fn a_failed_barrier_acknowledges_nothing_and_a_full_disk_resumes() {
     assert_eq!(world.peers[0].engine.vector(tenant()).get(&mine), 0);
     let held = world.peers[2].engine.known(&world.peers[0].key.peer(), tenant()).unwrap();
     assert_eq!(held.get(&mine), 0, "nothing durable, nothing acknowledged");
+    let takes = |world: &World| world.peers[2].engine.sessions().all(|(_, session)| session.takes);
+    assert!(!takes(&world), "the node is told, and pushes nothing more");
+    let (items, files) = invoice(&world, 2, b"<xml>another</xml>");
+    let runs = |world: &World| {
+        world.peers[2].sent.iter().filter(|frame| matches!(frame, Frame::Run(_))).count()
+    };
+    let before = runs(&world);
+    world.say(2, items, files);
+    assert_eq!(runs(&world), before);
     world.peers[0].store.set_full(false);
     world.input(0, Input::StoreReady);
+    assert!(takes(&world));
     assert_equal(&world);
 }
 

@@ -325,7 +325,8 @@ impl World {
             Effect::Pins { .. }
             | Effect::Heard { .. }
             | Effect::Greeted { .. }
-            | Effect::Announced { .. } => {}
+            | Effect::Announced { .. }
+            | Effect::Takes { .. } => {}
         }
     }
 

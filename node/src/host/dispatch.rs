@@ -211,6 +211,17 @@ impl Host {
                     routes.announced(session, now);
                 }
             }
+            Effect::Takes { session, takes } => {
+                if !takes {
+                    tracing::warn!(
+                        session = session.0,
+                        "the peer's disk is full: the role goes where it is not"
+                    );
+                }
+                if let Some(routes) = &mut self.routes {
+                    routes.takes(session, takes, now);
+                }
+            }
             Effect::Close { session, fault } => {
                 if let Some(fault) = fault {
                     tracing::warn!(session = session.0, %fault, "session ends");

@@ -58,6 +58,8 @@ pub struct SessionView {
     pub primary: bool,
     /// Whether its `Hello` has come.
     pub greeted: bool,
+    /// Whether the peer can store what is pushed to it.
+    pub takes: bool,
     /// QUIC or TCP.
     pub transport: Transport,
     /// Our address: which line.

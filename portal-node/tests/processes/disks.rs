@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, thread::sleep, time::Duration};
 
-use crate::town::{Town, VAT, received, sent, until, within};
+use serde_json::Value;
+
+use crate::town::{Service, Town, VAT, received, sent, until, within};
 
 #[test]
 fn a_node_that_lost_its_disk_gets_everything_back() {
@@ -106,9 +108,10 @@ fn a_full_disk_is_named_reads_go_on_and_work_resumes_by_itself() {
 }
 
 #[test]
-fn a_portal_whose_disk_is_full_says_so_serves_what_it_has_and_resumes_by_itself() {
+fn a_portal_whose_disk_is_full_says_so_and_its_nodes_turn_to_the_other() {
     let mut town = Town::new();
     let disk = Disk::new(&town.path("a").join("data"), 160);
+    let other = Disk::new(&town.path("b").join("data"), 160);
     let portals = town.portals();
     let issued = town.issue_node(VAT);
     let mut node = town.node("node", &issued, &portals);
@@ -125,16 +128,44 @@ fn a_portal_whose_disk_is_full_says_so_serves_what_it_has_and_resumes_by_itself(
     until("A names its state", || {
         portals.a.status()["storage"].as_str().is_some_and(|why| why.contains("is full"))
     });
-    until("the node has taken it", || node.names("taken").len() == 2);
-    let tenant = node.tenant();
-    let a = tenant["portals"].as_array().unwrap().iter().find(|portal| portal["name"] == "A");
-    assert_eq!(a.unwrap()["pending_up"], 1, "A acknowledges nothing that it cannot store");
-    assert_eq!(a.unwrap()["connected"], true, "and serves what it has");
+    within(Duration::from_secs(30), "the node has turned to B, which holds it", || {
+        at(&node, "B")["pending_up"] == 0 && node.names("taken").len() == 2
+    });
+    let a = at(&node, "A");
+    assert_eq!((&a["full"], &a["connected"]), (&true.into(), &true.into()), "it is still served");
+    assert_eq!(a["pending_up"], 1, "A acknowledges nothing that it cannot store: {a}");
+    assert!(node.status_text().contains("portal A: connected, its disk is full"));
+    let sessions = node.tenant()["sessions"].clone();
+    let primary = sessions.as_array().unwrap().iter().find(|session| session["primary"] == true);
+    assert_eq!(primary.unwrap()["peer"], "B");
+
+    // Both: what is taken waits at the node, which stays with them and is quiet.
+    let other = other.fill();
+    fs::write(node.spool("out").join("both.xml"), sent("both")).unwrap();
+    until("both are known to be full", || {
+        at(&node, "A")["full"] == true && at(&node, "B")["full"] == true
+    });
+    until("the node has taken it", || node.names("taken").len() == 3);
+    sleep(Duration::from_secs(6));
+    let log = node.log();
+    assert!(!log.contains("session ends"), "{log}");
+    assert!(log.matches("the peer's disk is full").count() <= 4, "no storm: {log}");
+    assert_eq!(at(&node, "B")["pending_up"], 1);
+    // Room at one of them is enough.
     fs::remove_file(ballast).unwrap();
-    within(Duration::from_secs(30), "it resumes by itself", || {
-        node.is_in_sync() && node.names("in") == ["r.xml"] && node.tenant()["records"] == 3
+    within(Duration::from_secs(30), "A has it by itself", || at(&node, "A")["pending_up"] == 0);
+    fs::remove_file(other).unwrap();
+    within(Duration::from_secs(30), "all resumes by itself", || {
+        node.is_in_sync() && node.names("in") == ["r.xml"] && node.tenant()["records"] == 4
     });
     assert!(portals.a.status()["storage"].is_null());
+    assert_eq!((&at(&node, "A")["full"], &at(&node, "B")["full"]), (&false.into(), &false.into()));
+}
+
+/// What a node says of a portal.
+fn at(node: &Service, portal: &str) -> Value {
+    let portals = node.tenant()["portals"].clone();
+    portals.as_array().unwrap().iter().find(|one| one["name"] == portal).unwrap().clone()
 }
 
 /// A process that may open nothing more goes on with what it has, and does the rest once it may.

@@ -86,6 +86,11 @@ impl World {
                     routes.announced(session, at);
                 }
             }
+            Effect::Takes { session, takes } => {
+                if let Some(routes) = &mut process.routes {
+                    routes.takes(session, takes, at);
+                }
+            }
             Effect::Close { session, fault } => {
                 self.trace.note(self.now, || format!("host {n} closes {session:?} {fault:?}"));
                 let open = process.lines.remove(&session);

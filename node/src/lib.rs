@@ -33,6 +33,7 @@ pub mod service;
 pub mod spool;
 pub mod status;
 pub mod tables;
+pub mod taken;
 pub mod token;
 pub mod transport;
 pub mod truth;

@@ -1,7 +1,7 @@
 //! After a store was set aside ([`crate::truth`]): invoices that only it held are said again.
 //!
 //! Peers bring back what they hold. What had not reached any of them is in two places: the files
-//! that were taken, and whatever the damaged store still gives whole. Both are looked through once
+//! that were taken ([`crate::taken`]), and whatever the damaged store still gives whole. Both are looked through once
 //! a peer has brought all it has, and each invoice that is not here is said, as it was. The same
 //! file is the same document, so one that is said twice after all does no harm.
 //!
@@ -30,6 +30,7 @@ use crate::{
     intake::Intake,
     moment::now_ms,
     private,
+    taken::came_as,
     truth::{Truth, TruthOptions, asides},
 };
 
@@ -119,7 +120,8 @@ async fn rescue(
     });
     let mut said = BTreeSet::new();
     for Found { tenant, document, content, file } in found.await.map_err(io::Error::other)? {
-        if !said.insert((tenant, document)) {
+        // The ERP may have sent it again meanwhile.
+        if is_here(&**store, tenant, &document) || !said.insert((tenant, document)) {
             continue;
         }
         let change = invoice::create(host.log(), &content).map_err(io::Error::other)?;
@@ -145,7 +147,8 @@ fn in_taken(store: &dyn Store, taken: &[Taken]) -> Vec<Found> {
                 metadata: None,
             });
             let read = Intake::from_file(&entry.path(), *tenant, receiving);
-            let Ok(Ok((file, Intake { document, content, .. }))) = read else { continue };
+            let Ok(Ok((file, Intake { document, mut content, .. }))) = read else { continue };
+            content.file_name = came_as(&content.file_name, &content.original).to_owned();
             if !is_here(store, *tenant, &document) {
                 found.push(Found { tenant: *tenant, document, content, file });
             }

@@ -252,6 +252,7 @@ impl Served {
             portals: portals.to_vec(),
             is_source: false,
             remembered: Remembered::read(&self.remembered),
+            taken: Some(self.spool.join("taken")),
         })
     }
 }

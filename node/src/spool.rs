@@ -36,6 +36,7 @@ use crate::{
     judgement::Judge,
     private,
     reason::Reason,
+    taken,
 };
 
 /// How often `in/` is tried again after it could not be filled.
@@ -117,6 +118,7 @@ impl Spool {
         for folder in ["out", "taken", "rejected", "in"] {
             private::shared_folder(&root.join(folder))?;
         }
+        taken::tidy(&root.join("taken"));
         let root = root.to_owned();
         let (readable, judge, troubles) = (Vec::new(), None, Troubles::default());
         let founded = Arc::default();

@@ -71,6 +71,7 @@ impl Customers {
             is_source: true,
             // What a source shows is of now.
             remembered: Remembered::default(),
+            taken: None,
         }));
         spaces.insert(tenant, (*turn, Arc::clone(&space)));
         space

@@ -3,6 +3,7 @@
 //! a portal one for each customer.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use crate::{
     projector::Projector,
     register::Register,
     status::{TenantStatus, as_of, tenant_status},
+    taken,
 };
 
 /// How long a view of the host is used again: lists ask more often than lines change.
@@ -68,6 +70,9 @@ pub struct SpaceParts {
     pub is_source: bool,
     /// Since when what is shown is complete, as known before this start.
     pub remembered: Remembered,
+    /// Where what is taken is kept too, until whoever minds the folder takes it away. A portal
+    /// has no such folder: its twin has what it has.
+    pub taken: Option<PathBuf>,
 }
 
 /// One tenant's space. See the module's header.
@@ -158,6 +163,15 @@ impl Space {
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Keeps a file that was taken beside the truth. Blocks; durable once it returns.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn keep(&self, name: &str, file: &BlobHash, bytes: &[u8]) -> Result<(), Problem> {
+        let Some(folder) = &self.parts.taken else { return Ok(()) };
+        taken::keep(folder, name, file, bytes).map_err(|error| Problem::unavailable(&error))
     }
 
     /// Runs what reads a disk where it keeps nobody else waiting.

@@ -91,7 +91,7 @@ pub async fn submit(
         "fattura.p7m"
     }));
     let tenant = space.tenant();
-    let (bytes, report, intake) = space
+    let (name, bytes, report, intake) = space
         .read(move |space| {
             let wrong_clock = || Problem::unavailable(&"the clock of this machine is wrong");
             let intake = Intake::read(&name, &bytes, None).map_err(Reason::from);
@@ -100,7 +100,7 @@ pub async fn submit(
                 Err(_) => today().map(|day| check_bytes(&name, &bytes, &Context::received(day))),
             };
             let report = report.ok_or_else(wrong_clock)?;
-            Ok((bytes, report, intake.and_then(|intake| intake.of(tenant))))
+            Ok((name, bytes, report, intake.and_then(|intake| intake.of(tenant))))
         })
         .await?;
     let intake = intake.map_err(|reason| refused(&reason, &report))?;
@@ -126,6 +126,8 @@ pub async fn submit(
         let item = item.map_err(|error| refused(&error.into(), &report))?;
         space.host().append(tenant, vec![item], vec![bytes.to_vec()]).await?;
     }
+    // Also where it is known: whoever asks again may not have been answered because of this.
+    space.read(move |space| space.keep(&name, &hash, &bytes)).await?;
     space.settled().await;
     let submitted = Submitted {
         id: document.to_string(),

@@ -130,6 +130,7 @@ impl Office {
             portals: vec![],
             is_source: false,
             remembered: Remembered::default(),
+            taken: None,
         }));
         let spaces: BTreeMap<_, _> = [(ours, Arc::clone(&space))].into();
         let spaces: Arc<dyn Spaces> = Arc::new(spaces);

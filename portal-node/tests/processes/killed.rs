@@ -236,7 +236,10 @@ impl Scene {
 
     /// Names of what was acknowledged and not found in an image yet.
     fn acknowledged(&self, taken: &Path, by_api: bool) -> Vec<String> {
-        let mut all = names(taken);
+        // What came by the API has the beginning of its hash before its name.
+        let name =
+            |name: String| name.split_once('_').map_or(name.clone(), |(_, it)| it.to_owned());
+        let mut all: Vec<_> = names(taken).into_iter().map(name).collect();
         if by_api {
             all.extend(self.answered.lock().unwrap().iter().cloned());
         }

@@ -2,7 +2,9 @@
 //!
 //! What is applied waits in memory, where reads see it at once; [`Store::barrier`] writes all
 //! of it as one transaction and one `fdatasync`. After a barrier that failed, the store is as
-//! the last good one left it, and what was applied since must be applied again.
+//! the last good one left it, and what was applied since must be applied again. What a failed
+//! `fdatasync` left in the system's cache is on no disk, though it reads well and the next one
+//! succeeds: so the file is closed, and written again as a whole before anything stands on it.
 //!
 //! Writes stop while less than a reserve is free on the disk, reads go on, and writes resume by
 //! themselves. Neither engine we measured notices a damaged value, so [`engine::archive`]
@@ -125,6 +127,8 @@ struct State {
     storing: Arc<Layer>,
     /// What was applied during a barrier that failed went with it; the next barrier says so.
     lost: Option<StoreError>,
+    /// A synchronisation failed: what is read of the file may not be on the disk.
+    unproven: bool,
 }
 
 impl Truth {
@@ -133,7 +137,7 @@ impl Truth {
     /// # Errors
     /// [`StoreError`] names the folder and the cure.
     pub fn open(dir: &Path, options: TruthOptions) -> Result<Self, StoreError> {
-        let database = Some(Arc::new(file::open(dir, &options)?));
+        let database = Some(Arc::new(file::open_proven(dir, &options, file::is_unproven(dir))?));
         let (unsynced, storing) = (Layer::default(), Arc::default());
         Ok(Self {
             dir: dir.to_owned(),
@@ -141,7 +145,7 @@ impl Truth {
             packer: Packer::new(),
             barrier: Mutex::default(),
             doubt: watch::Sender::new(None),
-            state: RwLock::new(State { database, unsynced, storing, lost: None }),
+            state: RwLock::new(State { database, unsynced, storing, lost: None, unproven: false }),
         })
     }
 
@@ -258,7 +262,8 @@ impl Truth {
 
     fn opened<'s>(&self, state: &'s mut State) -> Result<&'s mut Arc<Database>, StoreError> {
         if state.database.is_none() {
-            let opened = file::open(&self.dir, &self.options);
+            let opened = file::open_proven(&self.dir, &self.options, state.unproven);
+            state.unproven = opened.is_err();
             if let Err(StoreError::Damaged { detail, .. }) = &opened {
                 self.doubt(detail);
             }
@@ -301,6 +306,8 @@ impl Truth {
             drop(database);
             Ok(())
         });
+        file::note_unproven(&self.dir);
+        state.unproven = true;
     }
 
     fn barrier_locked(&self) -> Result<(), StoreError> {
@@ -529,6 +536,26 @@ mod tests {
         assert!(matches!(truth.apply(one(b"k", b"w")), Err(StoreError::Full { .. })));
         truth.barrier().unwrap();
         assert_eq!(truth.get(Table::Bundles, b"k").unwrap().as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn a_file_that_may_be_on_no_disk_is_written_again_before_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let truth = open(dir.path()).unwrap();
+        truth.apply(one(b"k", b"v")).unwrap();
+        truth.barrier().unwrap();
+        drop(truth);
+        let path = dir.path().join("truth.redb");
+        let whole = std::fs::read(&path).unwrap();
+        file::note_unproven(dir.path());
+        assert!(file::is_unproven(dir.path()));
+        file::prove(dir.path()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "byte for byte");
+        assert!(!file::is_unproven(dir.path()));
+        file::note_unproven(dir.path());
+        let truth = open(dir.path()).unwrap();
+        assert_eq!(truth.get(Table::Bundles, b"k").unwrap().as_deref(), Some(&b"v"[..]));
+        assert!(!file::is_unproven(dir.path()));
     }
 
     #[test]

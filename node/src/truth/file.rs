@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -25,6 +25,8 @@ pub const FORMAT: u32 = 3;
 /// a number not between these is left alone.
 pub const FORMAT_OLDEST: u32 = 2;
 const FILE: &str = "truth.redb";
+/// Beside the file while what is read of it may not be on the disk.
+const UNPROVEN: &str = "unproven";
 /// What the store knows about itself, apart from the engine's tables.
 const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
 const FORMAT_KEY: &str = "format";
@@ -87,6 +89,23 @@ pub(super) fn open(dir: &Path, options: &TruthOptions) -> Result<Database, Store
     })
 }
 
+/// The same, once the file is proven where it is not. Opening writes, and what it writes would
+/// stand on pages that are on no disk.
+pub(super) fn open_proven(
+    dir: &Path,
+    options: &TruthOptions,
+    is_unproven: bool,
+) -> Result<Database, StoreError> {
+    if is_unproven {
+        prove(dir).map_err(|error| io_error(&dir.display().to_string(), &error))?;
+    }
+    open(dir, options).inspect_err(|error| {
+        if matches!(error, StoreError::Io { .. } | StoreError::Full { .. }) {
+            note_unproven(dir);
+        }
+    })
+}
+
 fn about(database: &Database) -> Result<Option<u32>, redb::Error> {
     match database.begin_read()?.open_table(ABOUT) {
         Ok(table) => {
@@ -127,6 +146,60 @@ pub(super) fn store(
         }
     }
     Ok(writing.commit()?)
+}
+
+/// Notes that a synchronisation failed: Linux takes the pages for clean then, so they can be read
+/// and are on no disk, and the next synchronisation says that all is well. The note is for the
+/// process after this one; a loss of power takes the pages, and the note may go with them.
+pub(super) fn note_unproven(dir: &Path) {
+    let _ = File::create(dir.join(UNPROVEN));
+}
+
+pub(super) fn is_unproven(dir: &Path) -> bool {
+    dir.join(UNPROVEN).exists()
+}
+
+/// Writes every page of the file again as it reads, and synchronises that: afterwards what is
+/// read of it is what the disk has. Nothing may write to it meanwhile. A loss of power in between
+/// finds each page as it was before or as it reads, as any other does.
+pub(super) fn prove(dir: &Path) -> io::Result<()> {
+    const BLOCK: usize = 64 * 1024;
+    let file = match OpenOptions::new().read(true).write(true).open(dir.join(FILE)) {
+        // Set aside meanwhile: what takes its place begins anew.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut at = 0;
+    loop {
+        block.clear();
+        let read = (&file).take(BLOCK as u64).read_to_end(&mut block)?;
+        if read == 0 {
+            break;
+        }
+        // Holes stay holes: no page of a tree is all zero.
+        if block.iter().any(|byte| *byte != 0) {
+            write_at(&file, &block, at)?;
+        }
+        at += read as u64;
+    }
+    file.sync_all()?;
+    match fs::remove_file(dir.join(UNPROVEN)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
 }
 
 /// Runs a call into redb; its errors, and a panic on damaged files, come back as one of ours.

@@ -28,7 +28,7 @@ use node::{
 use crate::{
     image::document,
     killed::Dice,
-    town::{Town, VAT, received, sent, until, vat, within},
+    town::{Service, Town, VAT, received, sent, until, vat, within},
     trace::{self, Disk, Loss, Op, STRACE},
 };
 
@@ -40,9 +40,10 @@ fn after_a_loss_of_power_at_any_system_call_what_was_acknowledged_is_there() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let (ops, root) = run(&[]);
-            look("power", &ops, &root);
+            look("power", &ops, &root, EACH);
         });
         scope.spawn(a_disk_fails_now_and_then);
+        scope.spawn(a_disk_fails_and_the_process_is_killed);
     });
 }
 
@@ -51,7 +52,57 @@ fn after_a_loss_of_power_at_any_system_call_what_was_acknowledged_is_there() {
 fn a_disk_fails_now_and_then() {
     let inject = "inject=pwrite64,fdatasync,fsync,ftruncate,rename:error=EIO:when=20..60+7";
     let (ops, root) = run(&["-e", inject]);
-    look("power, and EIO", &ops, &root);
+    look("power, and EIO", &ops, &root, EACH);
+}
+
+/// Every synchronisation of the store fails, and the process is killed: the next one finds what
+/// reads well and is on no disk, and acknowledges it only once it is.
+fn a_disk_fails_and_the_process_is_killed() {
+    const FILES: usize = 30;
+    let mut town = Town::new();
+    let portals = town.portals();
+    let issued = town.issue_node(VAT);
+    let mut node = town.node("node", &issued, &portals);
+    portals.admit(&node);
+    let root = fs::canonicalize(&node.dir).unwrap();
+    let traces = ["first", "second"].map(|name| town.path(name));
+    traced(&mut node, &["-e", "inject=fdatasync:error=EIO:when=20+"], &traces[0]);
+    node.start();
+    let mut given = 0;
+    while node.tenant()["storage"].is_null() && given < FILES {
+        fs::write(node.spool("out").join(format!("s{given}.xml")), sent(&format!("s{given}")))
+            .unwrap();
+        given += 1;
+        until("it is taken, or cannot be", || {
+            node.names("out").is_empty() || !node.tenant()["storage"].is_null()
+        });
+    }
+    assert!(!node.names("out").is_empty(), "the disk failed: {}", node.log());
+    let mut ops = ended(&mut node, &traces[0], &root);
+    traced(&mut node, &[], &traces[1]);
+    node.start();
+    for n in given..FILES {
+        fs::write(node.spool("out").join(format!("s{n}.xml")), sent(&format!("s{n}"))).unwrap();
+    }
+    until("all is taken and held", || node.names("taken").len() == FILES && node.is_in_sync());
+    trace::go_on(&mut ops, ended(&mut node, &traces[1], &root));
+    look("power, EIO and a kill", &ops, &root, FILES);
+}
+
+/// Has the node's calls written down when it starts.
+fn traced(node: &mut Service, more: &[&str], to: &Path) {
+    node.under = STRACE.map(str::to_owned).to_vec();
+    node.under.extend(more.iter().map(|word| (*word).to_owned()));
+    node.under.extend(["-o".to_owned(), to.display().to_string()]);
+}
+
+/// Kills the node; its calls.
+fn ended(node: &mut Service, written: &Path, root: &Path) -> Vec<Op> {
+    node.kill();
+    until("strace has ended", || {
+        fs::read_to_string(written).unwrap().trim_end().lines().last().unwrap().contains("+++")
+    });
+    trace::read(written, root)
 }
 
 /// Three hundred invoices through a node under `strace`: its calls, and its folder.
@@ -59,9 +110,7 @@ fn run(more: &[&str]) -> (Vec<Op>, PathBuf) {
     let (town, portals, mut node) = Town::with_node();
     let root = fs::canonicalize(&node.dir).unwrap();
     let trace = town.path("trace");
-    node.under = STRACE.map(str::to_owned).to_vec();
-    node.under.extend(more.iter().map(|word| (*word).to_owned()));
-    node.under.extend(["-o".to_owned(), trace.display().to_string()]);
+    traced(&mut node, more, &trace);
     node.start();
     let folder = portals.a.dir.join("sdi").join(VAT);
     fs::create_dir_all(&folder).unwrap();
@@ -78,14 +127,11 @@ fn run(more: &[&str]) -> (Vec<Op>, PathBuf) {
     });
     until("all is held", || node.is_in_sync());
     assert!(!node.has_ended(), "{}", node.log());
-    node.kill();
-    until("strace has ended", || {
-        fs::read_to_string(&trace).unwrap().trim_end().lines().last().unwrap().contains("+++")
-    });
-    (trace::read(&trace, &root), root)
+    (ended(&mut node, &trace, &root), root)
 }
 
-fn look(scenario: &str, ops: &[Op], root: &Path) {
+/// Looks at what the disk would hold after each call; so many files were sent.
+fn look(scenario: &str, ops: &[Op], root: &Path, sent_files: usize) {
     let dice = Dice::new(scenario);
     let wanted = env::var("IMAGES").unwrap_or("40".to_owned());
     let stride = match wanted.as_str() {
@@ -94,7 +140,7 @@ fn look(scenario: &str, ops: &[Op], root: &Path) {
     };
     let (out, taken) = (root.join("spool/out"), root.join("spool/taken"));
     let files: BTreeMap<String, String> =
-        (0..EACH).flat_map(|n| [(format!("s{n}.xml"), sent(&format!("s{n}")))]).collect();
+        (0..sent_files).map(|n| (format!("s{n}.xml"), sent(&format!("s{n}")))).collect();
     let received: BTreeMap<DocumentId, (String, String)> = (0..EACH)
         .map(|n| (format!("r{n}.xml"), received(&format!("r{n}"))))
         .map(|(name, file)| (document(&file), (name, file)))
@@ -103,6 +149,9 @@ fn look(scenario: &str, ops: &[Op], root: &Path) {
     let mut syncs = 0_u64;
     for (n, op) in ops.iter().enumerate() {
         disk.step(op);
+        if stride == 1 && n % 500 == 0 {
+            eprintln!("{scenario}: after call {n} of {}", ops.len());
+        }
         if let Op::Rename { from, to } = op
             && from.starts_with(&out)
             && to.starts_with(&taken)
@@ -124,11 +173,11 @@ fn look(scenario: &str, ops: &[Op], root: &Path) {
             images += 1;
         }
     }
-    assert_eq!(acknowledged.len(), EACH);
+    assert_eq!(acknowledged.len(), sent_files);
     println!(
         "{}",
         serde_json::json!({
-            "scenario": scenario, "seed": dice.seed, "bundles": 2 * EACH, "calls": ops.len(),
+            "scenario": scenario, "seed": dice.seed, "sent": sent_files, "calls": ops.len(),
             "synchronised": syncs, "images": images, "lost": 0,
         })
     );

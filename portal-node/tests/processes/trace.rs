@@ -2,7 +2,8 @@
 //! disk would hold had the power failed after any of them.
 //!
 //! The disk is as unkind as POSIX allows: bytes are there once their file was synchronised, and a
-//! name once its folder was.
+//! name once its folder was. Where a synchronisation failed it is as unkind as Linux: what it was
+//! to keep is taken for clean, and no later one keeps it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +54,12 @@ pub enum Op {
         path: PathBuf,
         begun: usize,
     },
+    /// A synchronisation that failed: what had ended when it began reads well, is taken for clean,
+    /// and never reaches the disk.
+    Unsynced {
+        path: PathBuf,
+        begun: usize,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
@@ -91,6 +98,7 @@ pub fn read(trace: &Path, root: &Path) -> Vec<Op> {
                 | Op::Write { path, .. }
                 | Op::Length { path, .. }
                 | Op::Sync { path, .. }
+                | Op::Unsynced { path, .. }
                 | Op::Remove { path }
                 | Op::Folder { path } => about(path),
             })
@@ -101,11 +109,24 @@ pub fn read(trace: &Path, root: &Path) -> Vec<Op> {
     ops
 }
 
+/// The calls of the process after the one that made `ops`.
+pub fn go_on(ops: &mut Vec<Op>, next: Vec<Op>) {
+    let before = ops.len();
+    ops.extend(next.into_iter().map(|mut op| {
+        if let Op::Sync { begun, .. } | Op::Unsynced { begun, .. } = &mut op {
+            *begun += before;
+        }
+        op
+    }));
+}
+
 fn op(line: &str, begun: usize) -> Option<Op> {
     let (name, rest) = line.split_once('(')?;
-    let (args, result) = rest.rsplit_once(") ").or_else(|| rest.rsplit_once(')'))?;
-    let result = result.trim_start().strip_prefix('=')?.trim_start();
-    if result.starts_with('-') || result.starts_with('?') {
+    let (args, result) = rest.rsplit_once(" = ")?;
+    let args = args.trim_end().strip_suffix(')')?;
+    let failed = result.starts_with('-') || result.starts_with('?');
+    let synchronises = matches!(name, "fsync" | "fdatasync");
+    if failed && !(synchronises && result.contains("EIO")) {
         return None;
     }
     let args: Vec<&str> = args.split(", ").map(str::trim).collect();
@@ -140,6 +161,7 @@ fn op(line: &str, begun: usize) -> Option<Op> {
             Op::Write { path, fd, at: Some(number(3)?), bytes }
         }
         "ftruncate" => Op::Length { path: open(0)?.1, len: number(1)? },
+        "fsync" | "fdatasync" if failed => Op::Unsynced { path: open(0)?.1, begun },
         "fsync" | "fdatasync" => Op::Sync { path: open(0)?.1, begun },
         "rename" => Op::Rename { from: path(0)?, to: path(1)? },
         "renameat" | "renameat2" => Op::Rename { from: at(0)?, to: at(2)? },
@@ -244,6 +266,12 @@ impl Disk {
                 }
             }
             Op::Sync { path, begun } => self.sync(path, *begun),
+            Op::Unsynced { path, begun } => {
+                if let Some(id) = self.names.get(path) {
+                    let written = |change: &Change| matches!(change, Change::Write(..));
+                    self.files[*id].since.retain(|(at, change)| at >= begun || !written(change));
+                }
+            }
             Op::Rename { from, to } => {
                 let moved: Vec<_> = self
                     .names

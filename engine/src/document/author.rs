@@ -95,11 +95,13 @@ fn deps(
     let mut heads = BTreeSet::new();
     let mut followed = BTreeSet::new();
     let mut own = None;
-    for (place, (change, header)) in existing.iter().zip(headers).enumerate() {
-        if waiting.binary_search(&place).is_ok() {
+    // By hash: one that came twice waits twice, and is listed once.
+    let waits: BTreeSet<_> = waiting.iter().map(|place| chunk::hash(existing[*place])).collect();
+    for (change, header) in existing.iter().zip(headers) {
+        let hash = chunk::hash(change);
+        if waits.contains(&hash) {
             continue;
         }
-        let hash = chunk::hash(change);
         if header.is_by(&actor) && header.seq == last {
             own = Some(hash);
         }

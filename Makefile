@@ -74,45 +74,48 @@ half-open:
 build:
 	$(CARGO) build --workspace --bins --locked
 
-# The quick set of docs/performance/README.md: JSON lines, the last of each scenario its median.
-BENCHES = $(CARGO) run -q --release --locked -p benches --
-bench:
-	$(BENCHES) reconnect --runs 3
-	$(BENCHES) reconnect --changed 100 --restart --runs 3
-	$(BENCHES) reconnect --changed 100 --together --runs 3
-	$(BENCHES) reconnect-other-portal --changed 100 --runs 3
-	$(BENCHES) cold-sync --runs 5
-	$(BENCHES) cold-sync --documents 1000 --runs 3 --link rtt_ms=40,up_kbit=1000,down_kbit=7000
-	$(BENCHES) open --runs 3
-	$(BENCHES) live --documents 1000 --runs 3
-	for cause in line-silent line-down portal-killed portal-frozen udp-blocked; do \
-	  $(BENCHES) failover --cause $$cause --runs 3 || exit 1; done
-	$(BENCHES) blob-resume --runs 2
-	$(BENCHES) sessions --runs 3
-	$(BENCHES) relay --runs 3
-	$(BENCHES) twins --documents 1000000 --tenants 10 --runs 1
-	$(BENCHES) portal-list
-	$(BENCHES) portal-login
-
-# Beside what a user would pick instead: docs/performance/comparison.md, its plots, results.jsonl.
-# Needs Node.js with npm for two rivals, syncthing for one; some 15 minutes. CAP in seconds.
+# Figures, each a line of docs/performance/results.jsonl in the place of the one before it, and the
+# page with its plots beside it, and the README's table. `bench` measures ours alone, in short;
+# `compare` also what a user would pick instead, which needs Node.js with npm and syncthing, takes
+# some 25 minutes, and can be taken up again by its parts. CAP in seconds ends a measurement.
 COMPARE = $(CARGO) run -q --release --locked --
 RIVALS ?= pouchdb,syncthing,automerge-repo,samod
-CAP ?= 120
-compare:
-	$(CARGO) build -q --release --locked -p benches
-	cd benches/compare/rivals/js && npm ci --no-progress
-	cd benches/compare/rivals/samod && $(CARGO) build --release --locked --target-dir target
-	@dir=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
-	  | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'); cd benches/compare && \
-	ours="ours --program $$dir/release/benches" && rivals="rivals --cap $(CAP) --systems $(RIVALS)" && \
+YARDSTICKS = tcp,multipath,multipath-short
+CAP ?= 60
+.PHONY: bench-program compare-ours compare-rivals
+bench-program:
+	$(CARGO) build -q --release --locked -p benches --bin benches
+ours = program=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
+	| sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/benches; cd benches/compare
+bench: bench-program
+	@$(ours) && $(COMPARE) quick --program $$program && $(COMPARE) floor --documents 1000,10000 && \
+	$(COMPARE) floor --documents 1000 --line adsl && $(COMPARE) page
+
+compare: compare-ours compare-rivals
+	cd benches/compare && $(COMPARE) page
+
+compare-ours: bench-program
+	@$(ours) && ours="ours --program $$program" && \
 	$(COMPARE) $$ours --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
 	$(COMPARE) $$ours --documents 1000 --changed 0,100 --line adsl && \
+	$(COMPARE) $$ours --documents 10000 --line adsl --runs 1 && \
+	$(COMPARE) failover --program $$program && \
 	$(COMPARE) $$ours --documents 100000 --changed 0,1,10,100,1000 --runs 1 && \
-	$(COMPARE) floor --documents 1000,10000,100000 && $(COMPARE) floor --documents 1000 --line adsl && \
-	$(COMPARE) $$rivals --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
+	$(COMPARE) portal --program $$program && \
+	$(COMPARE) floor --documents 1000,10000,100000 --changed 1,10,100,1000 && \
+	$(COMPARE) floor --documents 1000,10000 --changed 100 --line adsl
+
+compare-rivals:
+	cd benches/compare/rivals/js && npm ci --no-progress
+	for rival in samod yardsticks; do (cd benches/compare/rivals/$$rival && \
+	  $(CARGO) build --release --locked --target-dir target) || exit 1; done
+	@cd benches/compare && rivals="rivals --cap $(CAP) --systems $(RIVALS)" && \
+	$(COMPARE) $$rivals --documents 1000 --changed 0,1,10,100,1000 --live && \
 	$(COMPARE) $$rivals --documents 1000 --changed 0,100 --line adsl && \
-	$(COMPARE) page
+	$(COMPARE) failover --yardsticks $(YARDSTICKS) && \
+	$(COMPARE) $$rivals --documents 10000 --changed 0,1,10,100,1000 --live && \
+	$(COMPARE) $$rivals --documents 10000 --line adsl && \
+	$(COMPARE) $$rivals --documents 100000 --changed 0,1,10,100,1000
 
 # What the pages under docs/erp are run with, the drivers that SQL is read by, the browser that the
 # portal is seen with, and the C compiler for Windows: something that is there when it is installed, and its package in Debian.

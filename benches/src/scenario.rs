@@ -200,8 +200,15 @@ pub fn standard(
 ) -> Figures {
     let cpu = |end: usize| (after[end].cpu_ns - before[end].cpu_ns) as f64 / 1e9;
     let (was, is) = (&before[0].reading, &after[0].reading);
-    Figures::of(scenario)
-        .label("link", options.link.as_deref().unwrap_or("loopback"))
+    let switches =
+        [("together", options.together), ("restart", options.restart), ("mirror", options.mirror)];
+    let with: Vec<&str> = switches.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    let mut figures =
+        Figures::of(scenario).label("link", options.link.as_deref().unwrap_or("loopback"));
+    if !with.is_empty() {
+        figures = figures.label("with", with.join(" "));
+    }
+    figures
         .with("documents", options.documents)
         .with("changed", changed)
         .with("wall_s", wall_ns as f64 / 1e9)

@@ -1,65 +1,144 @@
-//! What no system can go below on this machine: the invoices compressed as one archive, the line's
-//! round trip, the disk's own barrier, and hashing every original once.
-//!
-//! Signatures are left out of the processor's floor: one stands for a run of bundles.
+//! What no system can go below here: what is said compressed as one archive, the line's round trip,
+//! the disk's own barrier, and hashing every original and verifying one signature a run.
 
 use std::{
     fs::File,
+    hint::black_box,
     io::{self, Write},
     path::Path,
     time::{Duration, Instant},
 };
 
-use benches::workload::Invoice;
-use engine::id::BlobHash;
+use benches::{end::Papers, workload::Invoice};
+use engine::{
+    bundle::{ChainHash, PublicKey, Signature},
+    id::BlobHash,
+    limits::{RUN_BUNDLES_MAX, RUN_RAW_BYTES_TARGET},
+};
 
 use crate::{
-    invoices::tenant,
-    results::{self, figure, line, quantile},
+    invoices::{as_json, change, tenant},
+    results::{self, Line, figure, line, quantile},
 };
 
 /// zstd's strongest level that its own program takes without being asked twice.
 const STRONGEST: i32 = 19;
-/// Beyond this the strongest level takes minutes: the usual one stands for it there.
-const STRONGEST_BYTES_MAX: usize = 80_000_000;
+/// So much of an archive stands for all of it: at the strongest level zstd looks back 8 MiB, and
+/// more takes minutes.
+const ARCHIVE_BYTES_MAX: usize = 60_000_000;
+
+/// A line as it bounds what goes over it.
+struct Bounds {
+    round_trip_s: f64,
+    seconds_a_byte: f64,
+}
+
+impl Bounds {
+    fn of(settings: &str) -> Self {
+        let setting = |name: &str| {
+            let mut settings = settings.split(',').filter_map(|setting| setting.split_once('='));
+            settings.find(|(here, _)| *here == name).and_then(|(_, value)| value.parse().ok())
+        };
+        let seconds_a_byte = setting("down_kbit").map_or(0.0, |kbit: f64| 8.0 / (kbit * 1e3));
+        Self { round_trip_s: setting("rtt_ms").unwrap_or(0.0) / 1e3, seconds_a_byte }
+    }
+}
 
 /// Puts the floor of a cold sync of `documents` over a line into the results.
 pub fn cold(documents: u64, link: (&str, &str), dir: &Path, results: &Path) -> io::Result<()> {
     let tenant = tenant()?;
     let invoices: Vec<Vec<u8>> = (0..documents).map(|n| Invoice::received(tenant, n).xml).collect();
-    let started = Instant::now();
-    for invoice in &invoices {
-        std::hint::black_box(BlobHash::of(invoice));
-    }
-    let hash_s = started.elapsed().as_secs_f64();
-    let archive = invoices.concat();
-    let usual = zstd::bulk::compress(&archive, 3)?.len();
-    let least = match archive.len() <= STRONGEST_BYTES_MAX {
-        true => zstd::bulk::compress(&archive, STRONGEST)?.len(),
-        false => usual,
-    };
-    let barrier_s = barrier(dir)?.as_secs_f64();
-    let setting = |name: &str| {
-        let mut settings = link.1.split(',').filter_map(|setting| setting.split_once('='));
-        settings.find(|(here, _)| *here == name).and_then(|(_, value)| value.parse::<f64>().ok())
-    };
-    let on_line = setting("down_kbit").map_or(0.0, |kbit| least as f64 * 8.0 / (kbit * 1e3));
-    let round_trip_s = setting("rtt_ms").unwrap_or(0.0) / 1e3;
+    let payload: usize = invoices.iter().map(Vec::len).sum();
+    let cpu_s = hashed(&invoices) + verified(payload.div_ceil(RUN_RAW_BYTES_TARGET))?;
+    let json = (0..documents).map(|n| as_json(&Invoice::received(tenant, n), n).to_string() + "\n");
+    let json = archived(json.map(String::into_bytes), ARCHIVE_BYTES_MAX)?;
+    let least = archived(invoices.into_iter(), ARCHIVE_BYTES_MAX)?;
     let mut line = line("cold-sync", "floor", documents, 0, link.0);
-    for (name, value) in [
-        ("wall_s", round_trip_s + on_line + barrier_s + hash_s),
-        ("bytes_up", 0.0),
-        ("bytes_down", least as f64),
-        ("zstd_3_bytes", usual as f64),
-        ("payload_bytes", archive.len() as f64),
-        ("cpu_s", hash_s),
-        ("barrier_s", barrier_s),
-        ("round_trip_s", round_trip_s),
-        ("disk_bytes", least as f64),
-    ] {
+    put_bounds(&mut line, link.1, least, cpu_s, dir)?;
+    for (name, value) in
+        [("json_archive_bytes", json), ("payload_bytes", payload as f64), ("disk_bytes", least)]
+    {
         line.insert(name.into(), figure(value));
     }
     results::put(results, line)
+}
+
+/// Puts the floor of coming back after `changed` status changes into the results: what every
+/// system is told of them, and which invoice each is about.
+pub fn reconnect(
+    (documents, changed): (u64, u64),
+    link: (&str, &str),
+    dir: &Path,
+    results: &Path,
+) -> io::Result<()> {
+    let changes: Vec<Vec<u8>> =
+        (0..changed).map(|k| format!("{}\n", change(k)).into_bytes()).collect();
+    let runs = changes.len().div_ceil(RUN_BUNDLES_MAX);
+    let cpu_s = hashed(&changes) + verified(runs)?;
+    let least = match changed {
+        0 => 0.0,
+        _ => archived(changes.into_iter(), ARCHIVE_BYTES_MAX)?,
+    };
+    let mut line = line("reconnect", "floor", documents, changed, link.0);
+    put_bounds(&mut line, link.1, least, cpu_s, dir)?;
+    results::put(results, line)
+}
+
+/// What bounds time and bytes of anything that brings `least` bytes and makes them durable.
+fn put_bounds(line: &mut Line, link: &str, least: f64, cpu_s: f64, dir: &Path) -> io::Result<()> {
+    let bounds = Bounds::of(link);
+    // Nothing new, nothing to make durable.
+    let barrier_s = if least > 0.0 { barrier(dir)?.as_secs_f64() } else { 0.0 };
+    let on_line = least * bounds.seconds_a_byte;
+    for (name, value) in [
+        ("wall_s", bounds.round_trip_s + on_line + barrier_s + cpu_s),
+        ("bytes_up", 0.0),
+        ("bytes_down", least),
+        ("cpu_s", cpu_s),
+        ("barrier_s", barrier_s),
+        ("round_trip_s", bounds.round_trip_s),
+    ] {
+        line.insert(name.into(), figure(value));
+    }
+    Ok(())
+}
+
+/// Bytes of all parts as one archive: of its first `head_max` bytes, and the rest by its share.
+fn archived(parts: impl Iterator<Item = Vec<u8>>, head_max: usize) -> io::Result<f64> {
+    let (mut head, mut all) = (Vec::new(), 0);
+    for part in parts {
+        all += part.len();
+        if head.len() < head_max {
+            head.extend(part);
+        }
+    }
+    let share = all as f64 / head.len().max(1) as f64;
+    Ok((zstd::bulk::compress(&head, STRONGEST)?.len() as f64 * share).round())
+}
+
+/// Seconds to hash each once.
+fn hashed(parts: &[Vec<u8>]) -> f64 {
+    let started = Instant::now();
+    for part in parts {
+        black_box(BlobHash::of(part));
+    }
+    started.elapsed().as_secs_f64()
+}
+
+/// Seconds to verify so many signatures.
+fn verified(signatures: usize) -> io::Result<f64> {
+    let identity =
+        Papers::issue().and_then(|papers| papers.identity()).map_err(io::Error::other)?;
+    let key = PublicKey::from_spki(identity.spki()).map_err(io::Error::other)?;
+    let said = ChainHash([7; 32]);
+    let signature = Signature::from_bytes(&identity.sign(&said.0));
+    let started = Instant::now();
+    for _ in 0..signatures {
+        if !black_box(key.verifies(&said, &signature)) {
+            return Err(io::Error::other("a signature of our own does not hold"));
+        }
+    }
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// The median of `fdatasync` after a page was appended.
@@ -73,4 +152,23 @@ fn barrier(dir: &Path) -> io::Result<Duration> {
         times.push(started.elapsed().as_secs_f64());
     }
     Ok(Duration::from_secs_f64(quantile(&mut times, 0.5)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_bounds_by_its_settings() {
+        let bounds = Bounds::of("rtt_ms=40,up_kbit=1000,down_kbit=8000");
+        assert_eq!((bounds.round_trip_s, bounds.seconds_a_byte), (0.04, 1e-6));
+    }
+
+    #[test]
+    fn what_is_beyond_the_head_counts_by_its_share() {
+        let part = b"la stessa fattura ".repeat(100);
+        let archive = |parts| archived(vec![part.clone(); parts].into_iter(), part.len()).unwrap();
+        assert!(archive(1) > 10.0);
+        assert_eq!(archive(3), 3.0 * archive(1));
+    }
 }

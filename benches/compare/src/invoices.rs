@@ -10,7 +10,7 @@ use std::{
 
 use benches::workload::Invoice;
 use engine::id::VatNumber;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The tenant whose invoices these are.
 pub fn tenant() -> io::Result<VatNumber> {
@@ -28,6 +28,12 @@ pub fn as_json(invoice: &Invoice, n: u64) -> Value {
         document.insert(name.into(), value);
     }
     Value::Object(document)
+}
+
+/// Status change `k` as all systems are told it, and which invoice it is about.
+pub fn change(k: u64) -> Value {
+    let (sdi, at) = (10_000_000_000 + k * 900 + k * 7919 % 900, 1_760_000_000_000 + k * 7000);
+    json!({"fattura": format!("{k:07}"), "tipo": "RC", "sdi": sdi.to_string(), "at": at + k * 104_729 % 7000})
 }
 
 /// Reads one element of XML without attributes, as our workload writes it; repeated ones become a list.

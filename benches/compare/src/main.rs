@@ -3,10 +3,12 @@
 //! Each command adds its measurements to a file of results, so a run can be made in parts; `page`
 //! draws what is in it. `make compare` does all of it.
 
+mod failover;
 mod floor;
 mod invoices;
 mod ours;
 mod page;
+mod quick;
 mod results;
 mod rival;
 mod session;
@@ -20,6 +22,8 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use failover::{CAUSES, LINE, Yardstick};
+use ours::Asked;
 use rival::{Rival, program::Program, syncthing::Syncthing};
 
 #[derive(Parser)]
@@ -58,6 +62,30 @@ enum Command {
     },
     /// Measures what no system can go below here.
     Floor(Measured),
+    /// Measures failover by every cause: ours, or yardsticks.
+    Failover {
+        /// The `benches` program: measures ours.
+        #[arg(long)]
+        program: Option<PathBuf>,
+        /// Yardsticks.
+        #[arg(long, value_delimiter = ',', value_enum)]
+        yardsticks: Vec<Yardstick>,
+        /// How often each is measured.
+        #[arg(long, default_value_t = 1)]
+        runs: u64,
+    },
+    /// Measures what a portal has to do besides: for its twin, for idle customers, as a relay.
+    Portal {
+        /// The `benches` program.
+        #[arg(long)]
+        program: PathBuf,
+    },
+    /// Measures ours in short, by every scenario.
+    Quick {
+        /// The `benches` program.
+        #[arg(long)]
+        program: PathBuf,
+    },
     /// Draws the page and its plots from the results.
     Page,
 }
@@ -102,6 +130,7 @@ enum System {
     AutomergeRepo,
     Syncthing,
     Samod,
+    IrohDocs,
 }
 
 impl System {
@@ -114,6 +143,16 @@ impl System {
                 return Err("the rivals on Node.js are not installed: `npm ci` in rivals/js".into());
             }
             Ok::<_, String>(vec!["node".to_owned(), script.display().to_string()])
+        };
+        let built = |name: &str, variable: &str| {
+            let program = rivals.join(format!("{name}/target/release/rival-{name}"));
+            let program = std::env::var_os(variable).map_or(program, PathBuf::from);
+            match program.is_file() {
+                true => Ok(program.display().to_string()),
+                false => {
+                    Err(format!("{name} is not built: `cargo build --release` in rivals/{name}"))
+                }
+            }
         };
         Ok(match self {
             Self::Pouchdb => Box::new(Program::new(
@@ -130,22 +169,21 @@ impl System {
                 script("automerge-repo.mjs")?,
                 scratch,
             )),
-            Self::Samod => {
-                let program = rivals.join("samod/target/release/rival-samod");
-                let program = std::env::var_os("RIVAL_SAMOD").map_or(program, PathBuf::from);
-                if !program.is_file() {
-                    return Err(
-                        "samod is not built: `cargo build --release` in rivals/samod".into()
-                    );
-                }
-                Box::new(Program::new(
-                    "samod",
-                    "samod 0.16.0, websocket, storage in files; texts as scalars; the names of the \
-                     documents are given to the client",
-                    vec![program.display().to_string()],
-                    scratch,
-                ))
-            }
+            Self::Samod => Box::new(Program::new(
+                "samod",
+                "samod 0.16.0, websocket, storage in files; texts as scalars; the names of the \
+                 documents are given to the client; never calls fsync",
+                vec![built("samod", "RIVAL_SAMOD")?],
+                scratch,
+            )),
+            Self::IrohDocs => Box::new(Program::new(
+                "iroh-docs",
+                "iroh-docs 0.101.0, iroh-blobs 0.103.1, iroh 1.4, both stores on disk, no relay, no \
+                 discovery; its own downloader locks up (see its adapter), so values are fetched in \
+                 requests for 250 on one connection",
+                vec![built("iroh-docs", "RIVAL_IROH_DOCS")?],
+                scratch,
+            )),
             Self::Syncthing if rival::syncthing::is_there() => Box::new(Syncthing::default()),
             Self::Syncthing => {
                 return Err("syncthing is not installed: apt-get install syncthing".into());
@@ -172,6 +210,12 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
                 for &documents in &measured.documents {
                     let scratch = tempfile::tempdir()?;
                     let mut rival = system.adapter(scratch.path())?;
+                    if let Some(fewer) =
+                        session::too_much(&cli.results, rival.name(), documents, link.0)?
+                    {
+                        eprintln!("{} was capped at {fewer} already", rival.name());
+                        continue;
+                    }
                     let plan = session::Plan {
                         documents,
                         changed: measured.changed.clone(),
@@ -186,26 +230,52 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         }
         Command::Ours { program, runs, measured } => {
             for &documents in &measured.documents {
-                let ask = |scenario: Vec<&str>, name: &str, changed| {
-                    let link = measured.line.named();
-                    let program = &program;
-                    let asked =
-                        ours::Asked { program, scenario, name, documents, changed, link, runs };
-                    ours::run(&asked, &cli.results)
+                let ask = |scenario: &str, changed| {
+                    let (words, link) = (&[][..], measured.line.named());
+                    let asked = Asked { scenario, words, documents, changed, link, runs };
+                    ours::run(&program, asked, &cli.results)
                 };
-                ask(vec!["cold-sync"], "cold-sync", 0)?;
+                ask("cold-sync", 0)?;
                 for &changed in &measured.changed {
-                    ask(vec!["reconnect"], "reconnect", changed)?;
+                    ask("reconnect", changed)?;
                 }
                 if measured.live {
-                    ask(vec!["live"], "live", 100)?;
+                    ask("live", 100)?;
                 }
             }
         }
         Command::Floor(measured) => {
             let scratch = tempfile::tempdir()?;
             for &documents in &measured.documents {
-                floor::cold(documents, measured.line.named(), scratch.path(), &cli.results)?;
+                let (link, dir) = (measured.line.named(), scratch.path());
+                floor::cold(documents, link, dir, &cli.results)?;
+                for &changed in &measured.changed {
+                    floor::reconnect((documents, changed), link, dir, &cli.results)?;
+                }
+            }
+        }
+        Command::Failover { program, yardsticks, runs } => {
+            for cause in CAUSES {
+                if let Some(program) = &program {
+                    let (scenario, words) = ("failover", &["--cause", cause][..]);
+                    let (documents, changed, link) = (0, 0, LINE);
+                    let asked = Asked { scenario, words, documents, changed, link, runs };
+                    ours::run(program, asked, &cli.results)?;
+                }
+                for &yardstick in &yardsticks {
+                    let program = failover::program()?;
+                    failover::run(&program, yardstick, cause, runs, &cli.results)?;
+                }
+            }
+        }
+        Command::Portal { program } => {
+            for asked in quick::PORTAL {
+                ours::run(&program, asked, &cli.results)?;
+            }
+        }
+        Command::Quick { program } => {
+            for asked in quick::ALL {
+                ours::run(&program, asked, &cli.results)?;
             }
         }
         Command::Page => page::write(&cli.results)?,

@@ -6,7 +6,20 @@ use std::{io, path::Path};
 use serde_json::{Map, Value};
 
 /// What tells one kind of measurement from another.
-const KEY: [&str; 6] = ["scenario", "system", "documents", "changed", "link", "cause"];
+const KEY: [&str; 12] = [
+    "scenario",
+    "system",
+    "documents",
+    "changed",
+    "link",
+    "cause",
+    "sessions",
+    "tenants",
+    "with",
+    "clients",
+    "question",
+    "phase",
+];
 
 /// One measurement.
 pub type Line = Map<String, Value>;
@@ -39,19 +52,25 @@ pub fn read(path: &Path) -> io::Result<Vec<Line>> {
     }
 }
 
+/// Whether both are measurements of one kind.
+pub fn is_same(one: &Line, other: &Line) -> bool {
+    KEY.iter().all(|name| one.get(*name) == other.get(*name))
+}
+
 /// Puts a line into the file, in the place of one of its kind, and prints it.
 pub fn put(path: &Path, line: Line) -> io::Result<()> {
     println!("{}", Value::Object(line.clone()));
     let mut lines = read(path)?;
-    let same = |other: &Line| KEY.iter().all(|name| other.get(*name) == line.get(*name));
-    match lines.iter().position(same) {
+    match lines.iter().position(|other| is_same(other, &line)) {
         Some(at) => lines[at] = line,
         None => lines.push(line),
     }
     lines.sort_by_key(|line| {
         let text = |name: &str| line.get(name).map(Value::to_string).unwrap_or_default();
         let number = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or(0);
-        (text("scenario"), text("link"), number("documents"), number("changed"), text("system"))
+        let size = ["documents", "changed", "sessions", "tenants"].map(number);
+        let kind = ["cause", "with", "clients", "question", "phase", "system"].map(text);
+        (text("scenario"), text("link"), size, kind)
     });
     let text: String = lines.into_iter().map(|line| format!("{}\n", Value::Object(line))).collect();
     let draft = path.with_extension("draft");

@@ -73,6 +73,25 @@ impl Counted {
     }
 }
 
+/// How many documents a rival did not get through over this line, if that is fewer than these: more
+/// are not tried then.
+pub fn too_much(
+    results: &Path,
+    system: &str,
+    documents: u64,
+    link: &str,
+) -> io::Result<Option<u64>> {
+    let capped = |line: &Line| {
+        line["scenario"] == "cold-sync"
+            && line["system"] == system
+            && line["link"] == link
+            && line.get("capped") == Some(&Value::Bool(true))
+    };
+    let lines = results::read(results)?;
+    let capped = lines.iter().filter(|line| capped(line));
+    Ok(capped.filter_map(|line| line["documents"].as_u64()).filter(|n| *n < documents).min())
+}
+
 /// Measures all of the plan that the rival gets through.
 pub fn run(rival: &mut dyn Rival, plan: &Plan, scratch: &TempDir) -> io::Result<()> {
     let outcome = measure(rival, plan, scratch.path());

@@ -17,7 +17,7 @@ use engine::{
     vector::Digest,
     wire::{Frame, Hello, VERSIONS},
 };
-use node::transport::{Class, Dialer, Endpoint, PinSet, Transport};
+use node::transport::{Class, Connection, DialError, Dialer, Endpoint, PinSet, Transport};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Options, World};
@@ -26,6 +26,8 @@ use super::{Options, World};
 const REST: Duration = Duration::from_secs(20);
 /// Handshakes at a time, which the portal bounds from one address.
 const DIALS: usize = 64;
+/// How often a customer dials again.
+const TRIES: usize = 10;
 
 /// Measures `options.runs` times `customers` sessions, each with another portal.
 pub fn run(options: &Options, customers: u64) -> Result<(), AnyError> {
@@ -81,6 +83,21 @@ pub fn run(options: &Options, customers: u64) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// Dials, and again where both ends together are too busy to answer in time.
+async fn patiently(
+    dialer: &Dialer,
+    at: std::net::SocketAddr,
+    expected: PeerId,
+) -> Result<Connection, DialError> {
+    let mut tries = 0;
+    loop {
+        match dialer.dial(0, at, expected, Transport::Quic).await {
+            Err(DialError::Timeout { .. } | DialError::Busy { .. }) if tries < TRIES => tries += 1,
+            ended => return ended,
+        }
+    }
+}
+
 /// Opens a session for each, and keeps them going.
 async fn connect(
     papers: Vec<Papers>,
@@ -95,7 +112,7 @@ async fn connect(
         let turn = Arc::clone(&turns).acquire_owned().await?;
         let dialer = Dialer::new(papers.identity()?, pins.clone(), vec![endpoint.clone()]);
         dials.spawn(async move {
-            let connection = dialer.dial(0, at, expected, Transport::Quic).await?;
+            let connection = patiently(&dialer, at, expected).await?;
             let (sender, receiver) = connection.split();
             let hello = Frame::Hello(Hello {
                 versions: VERSIONS,

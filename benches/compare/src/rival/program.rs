@@ -126,7 +126,8 @@ impl Rival for Program {
         self.server = Some(server);
         let port = answer["port"].as_u64().and_then(|port| u16::try_from(port).ok());
         let port = port.ok_or_else(|| Failure::Broken(format!("no port: {answer}")))?;
-        Ok((std::net::Ipv4Addr::LOCALHOST, port).into())
+        let address = answer["address"].as_str().unwrap_or("127.0.0.1");
+        Ok((address.parse::<std::net::IpAddr>()?, port).into())
     }
 
     fn write(&mut self, lines: &Path, held: Held, until: Instant) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use sled::Db;
@@ -18,6 +19,8 @@ use super::{Damage, MirrorError, display, row};
 /// The format this program writes. Another one is set aside: the truth has everything.
 pub const FORMAT: u8 = 3;
 const FORMAT_KEY: &[u8] = b"format";
+const HELD_TRIES: u32 = 20;
+const HELD_PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) enum Opened {
     Whole(Db),
@@ -25,9 +28,20 @@ pub(super) enum Opened {
     Unusable(String),
 }
 
-/// Opens the folder, or makes it so that only this user can read it.
+/// Opens the folder, or makes it so that only this user can read it. Where it is held, it is
+/// waited for a moment: sled's own threads let go of it a little after its last user has.
 pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, MirrorError> {
     private_dir(dir).map_err(|error| io_error(dir, &error))?;
+    for _ in 0..HELD_TRIES {
+        match try_open(dir, cache_bytes) {
+            Err(MirrorError::InUse { .. }) => thread::sleep(HELD_PAUSE),
+            opened => return opened,
+        }
+    }
+    try_open(dir, cache_bytes)
+}
+
+fn try_open(dir: &Path, cache_bytes: u64) -> Result<Opened, MirrorError> {
     let opened = guarded(|| {
         let db = sled::Config::new()
             .path(dir)
@@ -94,7 +108,7 @@ pub(super) fn close(value: impl Send + 'static) {
             if thread.is_finished() {
                 return;
             }
-            thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -62,6 +62,7 @@ impl NodeConfig {
         let mut served = self.tenants.iter().map(|tenant| tenant.vat);
         match (given, served.next(), served.next()) {
             (None, Some(only), None) => Ok(only),
+            (None, None, _) => Err("the configuration names no [[tenant]]: add one".to_owned()),
             (None, ..) => Err("say which P.IVA is meant: --vat".to_owned()),
             (Some(vat), ..) if self.tenants.iter().any(|tenant| tenant.vat == vat) => Ok(vat),
             (Some(vat), ..) => Err(format!("this node does not serve P.IVA {vat}")),

@@ -21,7 +21,10 @@ use node::{
 /// Exit codes: 0 done, 1 `check` found something, 2 wrong usage, 3 bad configuration or
 /// input, 4 the service is not running or could not start.
 #[derive(Parser)]
-#[command(name = "staffetta-node", version, about, long_about = None)]
+#[command(name = "staffetta-node", version, long_about = None)]
+#[command(
+    about = "Keeps a customer's electronic invoices on its own server, the same as on both portals"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -17,6 +17,14 @@ const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// All of it.
 pub(super) fn findings(config: &NodeConfig) -> Vec<Finding> {
     let mut found = vec![data_folder(&config.data), disk(&config.data)];
+    for (entry, is_there) in
+        [("[[tenant]]", !config.tenants.is_empty()), ("[[portal]]", !config.portals.is_empty())]
+    {
+        if !is_there {
+            let why = format!("it names no {entry}");
+            found.push(Finding::error("configuration", why, format!("add at least one {entry}")));
+        }
+    }
     for tenant in &config.tenants {
         found.push(certificate(tenant));
         found.extend(spool(tenant));

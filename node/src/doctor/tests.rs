@@ -104,11 +104,13 @@ fn check(findings: &[Finding], check: &str, verdict: Verdict, words: &str) {
 }
 
 #[tokio::test]
-async fn on_a_node_that_is_well_only_the_service_is_missing() {
+async fn on_a_node_that_is_well_only_portals_and_the_service_are_missing() {
     let home = Home::new();
     let findings = home.look("", "").await;
-    let wrong: Vec<_> = findings.iter().filter(|found| found.verdict != Verdict::Ok).collect();
-    assert!(matches!(&wrong[..], [one] if one.check == "service"), "{findings:#?}");
+    let wrong = findings.iter().filter(|found| found.verdict != Verdict::Ok);
+    let wrong: Vec<_> = wrong.map(|found| &*found.check).collect();
+    assert_eq!(wrong, ["configuration", "service"], "{findings:#?}");
+    check(&findings, "configuration", Verdict::Error, "[[portal]]");
     for name in
         ["clock", "data folder", "disk", "certificate", "folder", "secret", "name localhost"]
     {
@@ -137,6 +139,15 @@ async fn what_is_wrong_on_this_machine_is_said() {
     check(&findings, &folder, Verdict::Error, "");
     fs::remove_file(home.path("secret")).unwrap();
     check(&home.look("", "").await, "secret of webhook", Verdict::Error, "");
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_not_filled_in_is_said() {
+    let config: NodeConfig = toml::from_str(config::DEFAULT).unwrap();
+    assert!(config.tenant(None).unwrap_err().contains("no [[tenant]]"));
+    let config = NodeConfig { time_server: String::new(), ..config };
+    let (findings, _) = examine(&config).await;
+    check(&findings, "configuration", Verdict::Error, "[[tenant]]");
 }
 
 #[tokio::test]

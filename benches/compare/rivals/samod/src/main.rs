@@ -11,7 +11,7 @@ use std::{
 };
 
 use automerge::{
-    Automerge, AutomergeError, ObjId, ObjType, ReadDoc, ROOT, ScalarValue,
+    Automerge, AutomergeError, ObjId, ObjType, ROOT, ReadDoc, ScalarValue,
     transaction::Transactable,
 };
 use samod::{BackoffConfig, DocHandle, DocumentId, Repo, storage::TokioFilesystemStorage};
@@ -101,9 +101,11 @@ impl End {
             }
             "sync" => {
                 self.dial()?;
+                // What is asked for before the connection is there is not found, and asked for again.
                 self.find().await?;
                 while self.held() != (number("documents"), number("changes")) {
                     tokio::time::sleep(Duration::from_millis(10)).await;
+                    self.find().await?;
                 }
                 Ok(json!({}))
             }

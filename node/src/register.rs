@@ -9,7 +9,7 @@ mod texts;
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use engine::{
@@ -28,6 +28,8 @@ use crate::mirror::{Mirror, MirrorError};
 
 /// Changes read at a time.
 const BATCH: usize = 1024;
+/// Sums kept until the next change.
+const SUMMED_MAX: usize = 32;
 
 /// Where an invoice stands in the register: by day, then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +41,7 @@ pub struct Place {
 }
 
 /// Which invoices are asked for. The default asks for all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Sent or received.
     pub direction: Option<Direction>,
@@ -75,6 +77,8 @@ struct Indexed {
     position: u64,
     places: HashMap<DocumentId, i64>,
     entries: BTreeMap<Place, Entry>,
+    /// What was summed since the last change: whoever turns pages asks for it with each.
+    summed: Mutex<Vec<(Filter, Sums)>>,
 }
 
 /// The register of one tenant. See the module's header.
@@ -113,10 +117,18 @@ impl Register {
     /// [`MirrorError`]
     pub fn sum(&self, filter: &Filter) -> Result<Sums, MirrorError> {
         let indexed = self.followed()?;
+        let summed = || indexed.summed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, sums)) = summed().iter().find(|(asked, _)| asked == filter) {
+            return Ok(sums.clone());
+        }
         let wanted = Wanted::of(filter);
         let mut sums = Sums::default();
         let found = indexed.between(filter, None).filter(|(_, entry)| wanted.admits(entry));
         found.for_each(|(_, entry)| sums.add(&entry.addend));
+        let mut summed = summed();
+        summed.truncate(SUMMED_MAX - 1);
+        summed.insert(0, (filter.clone(), sums.clone()));
+        drop(summed);
         Ok(sums)
     }
 
@@ -162,6 +174,7 @@ impl Register {
         loop {
             let changes = self.mirror.changes_after(self.tenant, indexed.position, BATCH)?;
             let Some(last) = changes.last() else { break };
+            indexed.summed.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
             let last = last.position;
             for change in &changes {
                 let Some(kind) = change.document.kind() else { continue };

@@ -79,7 +79,7 @@ build:
 # `compare` also what a user would pick instead, which needs Node.js with npm and syncthing, takes
 # some 25 minutes, and can be taken up again by its parts. CAP in seconds ends a measurement.
 COMPARE = $(CARGO) run -q --release --locked --
-RIVALS ?= pouchdb,syncthing,automerge-repo,samod
+RIVALS ?= pouchdb,syncthing,automerge-repo,samod,iroh-docs
 YARDSTICKS = tcp,multipath,multipath-short
 CAP ?= 60
 .PHONY: bench-program compare-ours compare-rivals
@@ -107,7 +107,7 @@ compare-ours: bench-program
 
 compare-rivals:
 	cd benches/compare/rivals/js && npm ci --no-progress
-	for rival in samod yardsticks; do (cd benches/compare/rivals/$$rival && \
+	for rival in samod iroh-docs yardsticks; do (cd benches/compare/rivals/$$rival && \
 	  $(CARGO) build --release --locked --target-dir target) || exit 1; done
 	@cd benches/compare && rivals="rivals --cap $(CAP) --systems $(RIVALS)" && \
 	$(COMPARE) $$rivals --documents 1000 --changed 0,1,10,100,1000 --live && \
@@ -169,8 +169,12 @@ check-windows: tools
 	|| { echo "Rust's library for $(WINDOWS) is missing: install rustup (https://rustup.rs) and run: rustup target add $(WINDOWS)"; exit 1; }
 	$(CARGO) check -q --locked -p node --target $(WINDOWS)
 
+# Packages that are not of the workspace are not built here, but what they are locked to must fit it.
+APART = benches/compare engine/fuzz portal-node/fuzz
 lint:
 	$(CARGO) fmt --all --check
+	@for dir in $(APART); do (cd $$dir && $(CARGO) metadata --locked --format-version 1 >/dev/null) || \
+	{ echo "$$dir/Cargo.lock is out of date: run cargo metadata there, and commit it"; exit 1; }; done
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 # The engine must stay free of sockets, disks, clocks, dice and runtimes: none of the

@@ -111,25 +111,37 @@ impl Register {
         Ok(found.map(|(place, _)| *place).take(limit).collect())
     }
 
-    /// What all invoices that are asked for add up to. Blocks, as [`Register::list`].
+    /// The same, and what all invoices that are asked for add up to, in one walk.
     ///
     /// # Errors
     /// [`MirrorError`]
-    pub fn sum(&self, filter: &Filter) -> Result<Sums, MirrorError> {
+    pub fn page(
+        &self,
+        filter: &Filter,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<(Vec<Place>, Sums), MirrorError> {
         let indexed = self.followed()?;
+        let wanted = Wanted::of(filter);
+        let admitted =
+            |after| indexed.between(filter, after).filter(|(_, entry)| wanted.admits(entry));
         let summed = || indexed.summed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, sums)) = summed().iter().find(|(asked, _)| asked == filter) {
-            return Ok(sums.clone());
+            let places = admitted(after).map(|(place, _)| *place).take(limit).collect();
+            return Ok((places, sums.clone()));
         }
-        let wanted = Wanted::of(filter);
-        let mut sums = Sums::default();
-        let found = indexed.between(filter, None).filter(|(_, entry)| wanted.admits(entry));
-        found.for_each(|(_, entry)| sums.add(&entry.addend));
+        let (mut places, mut sums) = (Vec::new(), Sums::default());
+        for (place, entry) in admitted(None) {
+            sums.add(&entry.addend);
+            if places.len() < limit && after.is_none_or(|after| *place < after) {
+                places.push(*place);
+            }
+        }
         let mut summed = summed();
         summed.truncate(SUMMED_MAX - 1);
         summed.insert(0, (filter.clone(), sums.clone()));
         drop(summed);
-        Ok(sums)
+        Ok((places, sums))
     }
 
     /// The record of a document of the tenant. Blocks.
@@ -449,11 +461,24 @@ mod tests {
             assert_eq!(books.numbers(&filter), numbers, "{filter:?}");
         }
 
-        let sums = books.register.sum(&Filter { text: Some("caffè".into()), ..all() }).unwrap();
+        let sums = |filter: &Filter| books.register.page(filter, None, 0).unwrap().1;
+        let paid = Filter { paid: Some(true), ..all() };
+        let sums_of_paid = sums(&paid);
+        let sums = sums(&Filter { text: Some("caffè".into()), ..all() });
         assert_eq!((sums.invoices, sums.credit_notes, sums.batches), (4, 1, 0));
         assert_eq!(sums.totals, BTreeMap::from([(*b"EUR", Decimal::new(200, 2))]));
-        let sums = books.register.sum(&Filter { paid: Some(true), ..all() }).unwrap();
-        assert_eq!(sums.totals, BTreeMap::from([(*b"EUR", Decimal::new(100, 2))]));
+        assert_eq!(sums_of_paid.totals, BTreeMap::from([(*b"EUR", Decimal::new(100, 2))]));
+
+        // Summed by the first question, remembered for the second: the same page.
+        let second = books.register.list(&all(), None, 2).unwrap().last().copied();
+        let any_party = Filter { party: Some(String::new()), ..all() };
+        for (filter, after) in [(all(), None), (any_party, second)] {
+            let listed = books.register.list(&filter, after, 1).unwrap();
+            for _ in 0..2 {
+                let (places, sums) = books.register.page(&filter, after, 1).unwrap();
+                assert_eq!((&places, sums.invoices), (&listed, 4));
+            }
+        }
 
         let first = books.register.list(&all(), None, 2).unwrap();
         let rest = books.register.list(&all(), first.last().copied(), 9).unwrap();

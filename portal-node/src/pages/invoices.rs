@@ -54,7 +54,7 @@ async fn list(portal: Arc<Portal>, who: Caller, asked: Asked, direction: Directi
     let after = place(asked.query("dopo"));
     let space = portal.spaces.of(who.tenant());
     let found = space.read(move |space| {
-        let mut places = space.register().list(&filter, after, PAGE + 1)?;
+        let (mut places, sums) = space.register().page(&filter, after, PAGE + 1)?;
         let more = places.len() > PAGE;
         places.truncate(PAGE);
         let next = places.last().filter(|_| more).map(cursor);
@@ -62,7 +62,7 @@ async fn list(portal: Arc<Portal>, who: Caller, asked: Asked, direction: Directi
         for place in places {
             rows.extend(space.records(place.invoice)?);
         }
-        Ok((rows, next, space.register().sum(&filter)?))
+        Ok((rows, next, sums))
     });
     let (rows, next, sums) = match found.await {
         Ok(found) => found,

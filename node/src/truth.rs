@@ -55,7 +55,7 @@ use tokio::sync::watch;
 pub use self::aside::{SetAside, asides};
 pub use self::file::{FORMAT, FORMAT_OLDEST};
 use self::{
-    file::{guarded, in_groups},
+    file::{copied, guarded, in_groups},
     group::Group,
     layer::{Layer, Row},
     row::Packer,
@@ -229,10 +229,7 @@ impl Truth {
             if is_over {
                 return Ok(None);
             }
-            let next = self.read(|| match rows.next().transpose()? {
-                Some((key, row)) => Ok(Some((key.value().to_vec(), Arc::from(row.value())))),
-                None => Ok(None),
-            })?;
+            let next = self.read(|| Ok(rows.next().transpose()?.map(copied)))?;
             Ok(next.map(|(key, row)| {
                 is_over = key.as_slice() >= to;
                 self.packer.unpack(key, row)
@@ -349,12 +346,11 @@ impl Store for Truth {
         }
         let found = self.read(|| {
             let open = reading.open_table(file::rows(table))?;
-            let found = if in_groups(table) {
-                open.range(key..)?.next().transpose()?.map(|(at, row)| (at.value().to_vec(), row))
+            Ok(if in_groups(table) {
+                open.range(key..)?.next().transpose()?.map(copied)
             } else {
-                open.get(key)?.map(|row| (key.to_vec(), row))
-            };
-            Ok(found.map(|(at, row)| (at, Arc::from(row.value()))))
+                open.get(key)?.map(|row| (key.to_vec(), Arc::from(row.value())))
+            })
         })?;
         Ok(found.and_then(|(at, row)| {
             let group = self.packer.unpack(at, row);
@@ -440,10 +436,7 @@ impl Store for Truth {
         if stored.is_none() {
             let mut rows = self.read(|| Ok(open.range(from..to)?.rev()))?;
             while stored.is_none() {
-                let next = self.read(|| match rows.next().transpose()? {
-                    Some((key, row)) => Ok(Some((key.value().to_vec(), Arc::from(row.value())))),
-                    None => Ok(None),
-                })?;
+                let next = self.read(|| Ok(rows.next().transpose()?.map(copied)))?;
                 let Some((key, row)) = next else { break };
                 stored = last_of(&self.packer.unpack(key, row));
             }

@@ -8,11 +8,13 @@ use std::{
     io::{self, Read as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Arc,
 };
 
 use engine::store::{StoreError, Table};
 use redb::{
-    Builder, Database, ReadableDatabase as _, TableDefinition, TableError, backends::FileBackend,
+    AccessGuard, Builder, Database, ReadableDatabase as _, TableDefinition, TableError,
+    backends::FileBackend,
 };
 
 use super::{Durable, TruthOptions, group, layer::Layer, row::Packer};
@@ -49,6 +51,13 @@ pub(super) fn rows(table: Table) -> TableDefinition<'static, &'static [u8], &'st
 /// other.
 pub(super) fn in_groups(table: Table) -> bool {
     table == Table::Bundles
+}
+
+/// A row of the file and its key, copied out of their page.
+pub(super) fn copied(
+    (key, row): (AccessGuard<'_, &'static [u8]>, AccessGuard<'_, &'static [u8]>),
+) -> (Vec<u8>, Arc<[u8]>) {
+    (key.value().to_vec(), Arc::from(row.value()))
 }
 
 /// Opens the file in `dir`, or makes both so that only this user can read them.

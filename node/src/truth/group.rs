@@ -10,11 +10,11 @@
 //! barrier writes it and stays in it until one of that group is written again, or removed: then all
 //! of them are stored anew.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range};
 
 use redb::ReadableTable;
 
-use super::{layer::Row, row::Packer};
+use super::{file::copied, layer::Row, row::Packer};
 
 /// The most rows of a group.
 pub(super) const ROWS_MAX: usize = 64;
@@ -129,12 +129,9 @@ fn take_out(
         if free.as_ref().is_some_and(|free| key < free) {
             continue;
         }
-        let next = table.range(key.as_slice()..)?.next().transpose()?;
-        let Some((at, row)) = next.map(|(at, row)| (at.value().to_vec(), row.value().to_vec()))
-        else {
-            break;
-        };
-        let group = packer.unpack(at, Arc::from(row));
+        let next = table.range(key.as_slice()..)?.next().transpose()?.map(copied);
+        let Some((at, row)) = next else { break };
+        let group = packer.unpack(at, row);
         let holds = group.position(key).is_some();
         if holds && (group.len() == 1 || !group.is_damaged()) {
             table.remove(group.last.as_slice())?;

@@ -157,20 +157,26 @@ fn own_address() -> SocketAddr {
     SocketAddr::from(([127, NEXT.fetch_add(1, Ordering::Relaxed), high, low], 4433))
 }
 
-/// A portal, and a node that it admits and that dials it.
-async fn portal_and_node(dirs: &[tempfile::TempDir], mode: Mode) -> (Server, Server) {
-    let (portal_id, node_id, at) = (identity(), identity(), own_address());
-    let portals = [portal_id.peer()];
+/// A portal that admits a node.
+async fn portal(dir: &Path, identity: &Identity, at: SocketAddr, node: &Identity) -> Server {
     let portal = start(Place {
-        dir: dirs[0].path(),
-        identity: &portal_id,
-        portals: &portals,
+        dir,
+        identity,
+        portals: &[identity.peer()],
         dial: vec![],
         listen: Some(at),
         mode: Mode::Live,
     })
     .await;
-    portal.own_log(vec![grant(&node_id)]).await;
+    portal.own_log(vec![grant(node)]).await;
+    portal
+}
+
+/// A portal, and a node that it admits and that dials it.
+async fn portal_and_node(dirs: &[tempfile::TempDir], mode: Mode) -> (Server, Server) {
+    let (portal_id, node_id, at) = (identity(), identity(), own_address());
+    let portals = [portal_id.peer()];
+    let portal = portal(dirs[0].path(), &portal_id, at, &node_id).await;
     let node = start(Place {
         dir: dirs[1].path(),
         identity: &node_id,
@@ -417,16 +423,7 @@ async fn a_run_that_overtakes_its_hello_waits_for_it() {
     let pins = |peer: PeerId| PinSet::new(BTreeMap::from([(peer, None)]));
 
     // Whoever accepts waits for it.
-    let a = start(Place {
-        dir: dirs[0].path(),
-        identity: &a_id,
-        portals: &portals,
-        dial: vec![],
-        listen: Some(portal_at),
-        mode: Mode::Live,
-    })
-    .await;
-    a.own_log(vec![grant(&node_id)]).await;
+    let _a = portal(dirs[0].path(), &a_id, portal_at, &node_id).await;
     let line = Endpoint::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let dialer = Dialer::new(node_id.clone(), pins(a_id.peer()), vec![line]);
     for transport in [Transport::Quic, Transport::Tcp] {

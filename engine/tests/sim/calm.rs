@@ -9,7 +9,7 @@ use engine::{
     archive,
     bundle::{Body, Item},
     effect::Input,
-    id::{DocumentId, LogId, Seq, VatNumber},
+    id::{DocumentId, LogId, PeerId, Seq, VatNumber},
     record::Record,
 };
 
@@ -67,8 +67,9 @@ impl World {
         (self.oracle.required, self.oracle.broken) = self.required();
     }
 
-    /// What somebody still holds whose word counts: it may not be lost now. A bundle that
-    /// nobody holds whole any more ends its log there; those logs are named too.
+    /// What somebody still holds whose word counts, and can pass on: it may not be lost now. A
+    /// log ends where nobody can prove it any further, and counts no more at all when nobody
+    /// can prove its writer's grant, or that grant's end; those logs are named too.
     fn required(&self) -> (BTreeMap<Space, Seq>, BTreeSet<Space>) {
         let mut holders: BTreeMap<Space, Vec<(usize, Seq)>> = BTreeMap::new();
         for n in self.replicas() {
@@ -80,21 +81,61 @@ impl World {
             }
         }
         let (mut required, mut broken) = (BTreeMap::new(), BTreeSet::new());
-        for ((tenant, log), holders) in holders {
+        let (mut granted, mut ended) = (BTreeSet::new(), BTreeSet::new());
+        for (space, holders) in holders {
             let tip = holders.iter().map(|(_, seq)| *seq).max().unwrap_or(0);
-            let whole = |seq: Seq| {
-                holders.iter().any(|(n, tip)| {
-                    let disk = &*self.hosts[*n].disk;
-                    *tip >= seq && archive::bundle(disk, tenant, &log, seq).is_ok()
-                })
-            };
-            let upto = (1..=tip).find(|seq| !whole(*seq)).map_or(tip, |lost| lost - 1);
-            if upto < tip {
-                broken.insert((tenant, log));
+            let (upto, items) = self.provable(space, &holders);
+            for item in items {
+                match item {
+                    Item::Grant(grant) => {
+                        granted.insert((space.0, PeerId::of_spki(&grant.spki)));
+                    }
+                    Item::Revocation(revocation) => {
+                        ended.insert((space.0, revocation.peer));
+                    }
+                    _ => {}
+                }
             }
-            required.insert((tenant, log), upto);
+            if upto < tip {
+                broken.insert(space);
+            }
+            required.insert(space, upto);
+        }
+        let revoked = (2..self.hosts.len()).filter(|n| self.is_revoked(*n));
+        let revoked: BTreeSet<_> = revoked.map(|n| self.hosts[n].peer()).collect();
+        for (space, upto) in &mut required {
+            let writer = self.oracle.said.get(space).and_then(|said| said.writer);
+            let Some(writer) = writer.filter(|writer| revoked.contains(writer)) else { continue };
+            let said = (space.0, writer);
+            if !granted.contains(&said) || !ended.contains(&said) {
+                *upto = 0;
+                broken.insert(*space);
+            }
         }
         (required, broken)
+    }
+
+    /// How far hosts can prove a log to one another, and what it says as far as that. One
+    /// signature proves the bundles before it: with the bundle that carries it they are lost to
+    /// others, whole as they may be (seed 13241417839).
+    fn provable(&self, (tenant, log): Space, holders: &[(usize, Seq)]) -> (Seq, Vec<Item>) {
+        let (mut upto, mut items) = (0, Vec::new());
+        loop {
+            let runs = holders.iter().map(|(n, tip)| {
+                let disk = &*self.hosts[*n].disk;
+                let whole: Vec<_> = (upto + 1..=*tip)
+                    .map_while(|seq| archive::bundle(disk, tenant, &log, seq).ok())
+                    .collect();
+                let signed = whole.iter().rposition(|stored| stored.signature.is_some());
+                whole.into_iter().take(signed.map_or(0, |last| last + 1)).collect::<Vec<_>>()
+            });
+            let Some(run) = runs.max_by_key(Vec::len).filter(|run| !run.is_empty()) else {
+                return (upto, items);
+            };
+            upto += run.len() as Seq;
+            let bodies = run.iter().filter_map(|stored| Body::decode(&stored.body).ok());
+            items.extend(bodies.flat_map(|body| body.items));
+        }
     }
 
     fn replicas(&self) -> Vec<usize> {

@@ -319,3 +319,32 @@ impl Drop for Known {
         watches.unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        statement::{Statement, parse},
+        translate::translate,
+    };
+
+    /// What the parser builds by a loop is taken apart by recursion, and unoptimised its frames
+    /// are large.
+    #[test]
+    fn the_deepest_statements_leave_half_of_a_clients_stack() {
+        let chains = ["+1", "=1", "! ", "[1]", "::a", " or 1", " is null", " union select 1"];
+        let work = move || {
+            for link in chains {
+                let text = format!("select 1{}", link.repeat(65_000 / link.len()));
+                let refused = parse(&text).and_then(|all| match &all[0] {
+                    Statement::Query(query) => translate(query, &[]),
+                    other => panic!("{other:?}"),
+                });
+                let code = refused.map(drop).unwrap_err().code;
+                assert!(["54001", "0A000"].contains(&code), "{link}: {code}");
+            }
+        };
+        let thread = thread::Builder::new().stack_size(STACK_BYTES / 2).spawn(work);
+        thread.unwrap().join().unwrap();
+    }
+}

@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use super::{
     broken,
     layout::{notice, plain, token},
-    redirect, refused,
+    redirect, refused, words,
 };
 use crate::{
     books::BookError,
@@ -190,7 +190,7 @@ fn form(
                 Chiedete un nuovo invito a ",
                 "Your company's certificate was recognised. Forgot the password? Ask for a new \
                 invitation from "))
-            (portal.door.name) "."
+            (words::ending(&portal.door.name))
         }
     };
     plain(status, lang, lang.t("Entrate nel portale", "Log in"), &body)

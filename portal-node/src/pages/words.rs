@@ -73,6 +73,11 @@ pub fn act(lang: Lang, act: Act) -> &'static str {
     lang.t(it, en)
 }
 
+/// A name at the end of a sentence: that of an `S.r.l.` has its full stop already.
+pub fn ending(name: &str) -> String {
+    format!("{}.", name.strip_suffix('.').unwrap_or(name))
+}
+
 /// A moment as people in Italy write it: `24/11/2026 14:05`. On the two days of the year when the
 /// clocks change it may be an hour off before they do.
 pub fn moment(at_ms: u64) -> String {

@@ -48,6 +48,7 @@ async fn every_route_refuses_every_stranger() {
     let mut wrong_password = Browser::new(town.a.pages, &authority, Some(&adige));
     let page = wrong_password.log_in("owner", "cavallo batteria cavallo").await;
     assert_eq!(page.status, 401);
+    assert!(page.text().contains("Intermediario Prova S.r.l.</p>"), "{}", page.text());
     assert!(wrong_password.cookies.is_empty());
 
     for route in ROUTES {

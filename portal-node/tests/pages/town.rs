@@ -66,7 +66,7 @@ impl Town {
                  [[portal]]\nname = {other:?}\npin = {pin:?}\naddresses = [\"{there}\"]\n\
                  [[line]]\naddress = \"127.0.0.1\"\n\
                  [door]\nlisten = [\"127.0.0.1:0\"]\nurl = \"https://localhost\"\n\
-                 name = \"Intermediario Prova\"\nabout = \"Verona\"\npec = \"noi@pec.example.it\"\n\
+                 name = \"Intermediario Prova S.r.l.\"\nabout = \"Verona\"\npec = \"noi@pec.example.it\"\n\
                  recipient_code = \"ABC1234\"\nspool = {:?}\n\
                  authority = {:?}\n",
                 path("-data"),

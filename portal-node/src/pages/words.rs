@@ -112,6 +112,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_sentence_ends_with_one_full_stop() {
+        assert_eq!(ending("Intermediario S.r.l."), "Intermediario S.r.l.");
+        assert_eq!(ending("Intermediario"), "Intermediario.");
+    }
+
+    #[test]
     fn moments_are_told_by_italian_clocks() {
         assert_eq!(moment(1_795_525_500_000), "24/11/2026 14:05", "13:05 UTC, winter");
         assert_eq!(moment(1_783_951_500_000), "13/07/2026 16:05", "14:05 UTC, summer");

@@ -15,6 +15,7 @@ mod catalog;
 mod clock;
 mod cursor;
 pub mod error;
+mod flight;
 mod functions;
 pub mod reader;
 pub mod server;

@@ -20,6 +20,7 @@ use rustls::ServerConfig;
 use crate::{
     auth::{self, Arrival, Guesses},
     error::{SqlError, code},
+    flight::Flights,
     reader::{Outside, Watch},
     session::Session,
     wire::{Stream, Wire, WireError},
@@ -119,6 +120,7 @@ pub(crate) struct Shared {
     pub options: Options,
     pub stopping: AtomicBool,
     pub live: AtomicUsize,
+    pub flights: Flights,
     guesses: Guesses,
     next_pid: AtomicUsize,
     /// What stops the statement of a connection, by its number and secret.
@@ -150,6 +152,7 @@ impl Server {
             options,
             stopping: AtomicBool::new(false),
             live: AtomicUsize::new(0),
+            flights: Flights::default(),
             guesses: Guesses::default(),
             next_pid: AtomicUsize::new(1),
             watches: Mutex::default(),
@@ -171,6 +174,12 @@ impl Server {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.live.load(Ordering::SeqCst)
+    }
+
+    /// Statements answered with what another client's statement found at the same time.
+    #[must_use]
+    pub fn shared_answers(&self) -> u64 {
+        self.shared.flights.told()
     }
 }
 

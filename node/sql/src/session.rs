@@ -16,6 +16,7 @@ use rusqlite::types::Value;
 use crate::{
     cursor::{self, Cursor, Formats},
     error::{SqlError, code},
+    flight::{ANSWER_BYTES_MAX, Answer, Question, Turn},
     reader::{Reader, Watch},
     server::{Shared, Tenant},
     statement::{self, Statement},
@@ -301,7 +302,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends all rows of a statement, at the pace of the client.
+    /// Sends all rows of a statement, at the pace of the client. Sums are worked out once for all
+    /// who ask them of the same state at the same time.
     fn rows(
         &mut self,
         wire: &mut Wire,
@@ -309,20 +311,40 @@ impl Session {
         values: &[Value],
         formats: &Formats,
     ) -> Result<u64, Stop> {
-        let mut broken = None;
+        let (shared, shelf) = (Arc::clone(&self.shared), self.tenant.shelf.clone());
         let reader = self.reader()?;
-        let count =
-            cursor::run(reader, translated, values, formats, |row| match wire.put_whole(row) {
-                Ok(()) => true,
-                Err(error) => {
-                    broken = Some(error);
-                    false
-                }
-            })?;
-        match broken {
-            Some(error) => Err(error.into()),
-            None => Ok(count),
+        if !translated.sums {
+            return stream(reader, translated, values, formats, |row| wire.put_whole(row));
         }
+        // This row is not let go of before the end, so that what follows reads the state it names.
+        let mut head = reader.db.prepare_cached("SELECT state FROM _head")?;
+        let mut held = head.query([])?;
+        let state = held.next()?.map_or(Ok(0), |row| row.get(0))?;
+        let types: Vec<_> = translated.columns.iter().map(|column| column.ty).collect();
+        let form = format!("{values:?} {formats:?} {types:?}");
+        let question = Question { shelf, state, sql: translated.sql.clone(), form };
+        let mut lead = match shared.flights.join(question, &reader.watch)? {
+            Turn::Lead(lead) => Some(lead),
+            Turn::Alone => None,
+            Turn::Told(answer) => {
+                wire.put_whole(&answer.bytes)?;
+                return Ok(answer.rows);
+            }
+        };
+        let mut bytes = Vec::new();
+        let rows = stream(reader, translated, values, formats, |row| {
+            if lead.is_some() && bytes.len() + row.len() <= ANSWER_BYTES_MAX {
+                bytes.extend_from_slice(row);
+                return Ok(());
+            }
+            lead = None;
+            wire.put_whole(&std::mem::take(&mut bytes))?;
+            wire.put_whole(row)
+        })?;
+        if let Some(lead) = lead {
+            wire.put_whole(&lead.tell(Answer { bytes, rows }).bytes)?;
+        }
+        Ok(rows)
     }
 
     fn allowed(&self, statement: &Statement) -> Result<(), SqlError> {
@@ -334,6 +356,22 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Works a statement out and hands each row on.
+fn stream(
+    reader: &Reader,
+    translated: &Translated,
+    values: &[Value],
+    formats: &Formats,
+    mut each: impl FnMut(&[u8]) -> Result<(), WireError>,
+) -> Result<u64, Stop> {
+    let mut broken = None;
+    let count = cursor::run(reader, translated, values, formats, |row| {
+        broken = each(row).err();
+        broken.is_none()
+    })?;
+    broken.map_or(Ok(count), |error| Err(error.into()))
 }
 
 fn tag(wire: &mut Wire, done: &str) -> Result<(), WireError> {

@@ -2,7 +2,8 @@
 //! original files by whoever fills it, and disposable like the mirror.
 //!
 //! A file holds one tenant, so that no query can meet another's rows. Each batch carries the
-//! position in the mirror's feed that it reflects. A file of another version, or one SQLite
+//! position in the mirror's feed that it reflects, and gives what stands there a name that nothing
+//! had before. A file of another version, or one SQLite
 //! finds damaged, is removed and filled anew; nothing is ever acknowledged because of what
 //! stands here. Written by one, read by any number ([`crate::reader`]), who never wait for it.
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Of the schema, the catalogue, and how rows are made. Another version is filled anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Memory for the writer's pages.
 const CACHE_KIB: i64 = 4096;
 
@@ -103,7 +104,7 @@ impl Shelf {
             sql += &format!("DELETE FROM \"{}\";\n", table.name);
         }
         sql += "DELETE FROM _standing; DELETE FROM _mark; DELETE FROM _document;
-            UPDATE _head SET position = 0, documents = 0; COMMIT;";
+            UPDATE _head SET position = 0, documents = 0, state = random(); COMMIT;";
         self.db.execute_batch(&sql).map_err(|error| self.named(&error))
     }
 
@@ -136,7 +137,8 @@ impl Shelf {
             put(&all, &document, &entry).map_err(named)?;
         }
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        all.execute("UPDATE _head SET position = ?1", [position]).map_err(named)?;
+        all.execute("UPDATE _head SET position = ?1, state = random()", [position])
+            .map_err(named)?;
         all.commit().map_err(named)
     }
 
@@ -179,8 +181,8 @@ impl Shelf {
         }
         sql += "CREATE TABLE _standing (document TEXT PRIMARY KEY, state TEXT, sdi_id TEXT, alarm INTEGER) WITHOUT ROWID;
             CREATE TABLE _mark (document TEXT PRIMARY KEY, registered_at INTEGER, paid_at INTEGER, notes TEXT) WITHOUT ROWID;
-            CREATE TABLE _head (position INTEGER NOT NULL, documents INTEGER NOT NULL);
-            INSERT INTO _head VALUES (0, 0);
+            CREATE TABLE _head (position INTEGER NOT NULL, documents INTEGER NOT NULL, state INTEGER NOT NULL);
+            INSERT INTO _head VALUES (0, 0, random());
             CREATE TABLE _document (document TEXT PRIMARY KEY) WITHOUT ROWID;\n";
         sql += &catalog::schema();
         sql += "ANALYZE sqlite_schema;\n";

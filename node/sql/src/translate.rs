@@ -31,6 +31,8 @@ mod server;
 const DEPTH_MAX: usize = 100;
 /// Longest SQL made of one statement.
 const SQL_BYTES_MAX: usize = 1024 * 1024;
+/// Functions whose answer is not a matter of a shelf's rows alone.
+const MOMENTARY: &[&str] = &["session_name(", "status(", "original(", "attachment(", "unixepoch("];
 
 /// A statement ready for SQLite.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,9 @@ pub struct Translated {
     pub columns: Vec<Output>,
     /// The types of its parameters.
     pub parameters: Vec<Ty>,
+    /// Whether it sums up rows, and asks nothing but rows: work for more than a moment, an answer
+    /// that is short, and the same for whoever asks it of the same state.
+    pub sums: bool,
 }
 
 /// A column of a result.
@@ -71,7 +76,13 @@ impl Output {
 /// # Errors
 /// [`SqlError`]: what is not there, does not fit, or is not built.
 pub fn translate(query: &Query, parameters: &[Option<Ty>]) -> Result<Translated, SqlError> {
-    let mut maker = Maker { parameters: parameters.to_vec(), ctes: Vec::new(), depth: 0, names: 0 };
+    let mut maker = Maker {
+        parameters: parameters.to_vec(),
+        ctes: Vec::new(),
+        depth: 0,
+        names: 0,
+        sums: false,
+    };
     let made = maker.query(query, None)?;
     if made.sql.len() > SQL_BYTES_MAX {
         return Err(SqlError::new(code::TOO_COMPLEX, "the statement is too complex"));
@@ -83,7 +94,8 @@ pub fn translate(query: &Query, parameters: &[Option<Ty>]) -> Result<Translated,
         }
     }
     let parameters = maker.parameters.iter().map(|ty| ty.unwrap_or(Ty::Text)).collect();
-    Ok(Translated { sql: made.sql, columns, parameters })
+    let sums = maker.sums && !MOMENTARY.iter().any(|call| made.sql.contains(call));
+    Ok(Translated { sql: made.sql, columns, parameters, sums })
 }
 
 /// A query made.
@@ -100,6 +112,8 @@ struct Maker {
     depth: usize,
     /// Names made up so far.
     names: usize,
+    /// Whether there is an aggregate or a GROUP BY somewhere.
+    sums: bool,
 }
 
 /// An expression made.

@@ -41,6 +41,7 @@ impl Maker {
         distinct: &str,
         order: &str,
     ) -> Result<(String, Ty), SqlError> {
+        self.sums = true;
         let first = arguments.first().cloned();
         let need = |first: Option<Made1>| first.ok_or_else(|| no_function(name, &[]));
         Ok(match name {

@@ -60,6 +60,7 @@ impl Maker {
                     keys.push(self.key(expr, &list, &columns, &mut scope)?);
                 }
                 if !keys.is_empty() {
+                    self.sums = true;
                     grouped = format!(" GROUP BY {}", keys.join(", "));
                 }
             }

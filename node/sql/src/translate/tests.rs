@@ -240,3 +240,34 @@ fn texts_and_names_stay_texts_and_names() {
         reader.db.query_row("SELECT count(*) FROM invoices", [], |row| row.get(0)).unwrap();
     assert_eq!(read, Value::Integer(0));
 }
+
+#[test]
+fn only_what_is_a_matter_of_the_rows_is_worked_out_for_all() {
+    for (text, sums) in [
+        ("SELECT count(*) FROM invoices", true),
+        ("SELECT direction FROM invoices GROUP BY direction", true),
+        ("SELECT * FROM (SELECT sum(total) AS s FROM invoices) t WHERE s > 0", true),
+        ("SELECT number FROM invoices", false),
+        ("SELECT count(*), current_user FROM invoices", false),
+        ("SELECT count(*) FROM invoices WHERE date < current_date", false),
+        ("SELECT count(*), max(now()) FROM invoices", false),
+        ("SELECT sum(behind) FROM sync_status", false),
+        ("SELECT count(content) FROM originals", false),
+    ] {
+        assert_eq!(made(text).unwrap().sums, sums, "{text}");
+    }
+    // Whatever function of ours is not pure must be in the list.
+    let impure = |db: &rusqlite::Connection| -> Vec<String> {
+        let sql = "SELECT DISTINCT name FROM pragma_function_list WHERE NOT flags & 0x800";
+        let mut found = db.prepare(sql).unwrap();
+        found.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let db = rusqlite::Connection::open_in_memory().unwrap();
+    let sqlites = impure(&db);
+    crate::functions::register(&db, "erp", "base", Arc::new(Nothing)).unwrap();
+    let ours: Vec<_> = impure(&db).into_iter().filter(|name| !sqlites.contains(name)).collect();
+    assert!(ours.len() > 3, "{ours:?}");
+    for name in ours.iter().filter(|name| *name != "database_name") {
+        assert!(MOMENTARY.contains(&format!("{name}(").as_str()), "{name}");
+    }
+}

@@ -113,6 +113,11 @@ pub fn fill(path: &Path, vat: &str, count: u32) {
     apply(&mut shelf, 106, vec![("p".into(), Entry::Profile(profile))]);
 }
 
+/// Adds invoice `n`.
+pub fn add(path: &Path, vat: &str, n: u32) {
+    apply(&mut Shelf::open(path).unwrap(), 200 + u64::from(n), vec![invoice(vat, n)]);
+}
+
 fn apply(shelf: &mut Shelf, position: u64, entries: Vec<(String, Entry)>) {
     shelf.apply(position, entries.into_iter().map(Ok::<_, ShelfError>)).unwrap();
 }

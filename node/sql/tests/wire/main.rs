@@ -9,3 +9,4 @@
 mod drivers;
 mod hostile;
 mod house;
+mod together;

@@ -32,7 +32,7 @@ fn make(mut builder: fs::DirBuilder, path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)?;
     for parent in missing.iter().filter_map(|folder| folder.parent()) {
         // One that may be written and not read cannot be synchronised by us.
-        match sync_folder(Some(parent).filter(|parent| !parent.as_os_str().is_empty())) {
+        match sync_folder(Some(parent)) {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
             _ => {}
         }
@@ -84,14 +84,16 @@ fn check(text: &str) -> String {
     hex::encode(&digest.as_ref()[..8])
 }
 
-/// A file is there after loss of power only if its folder's entry is.
+/// A file is there after loss of power only if its folder's entry is. The folder of a bare name
+/// (`""`) is the one at hand.
 ///
 /// # Errors
 /// What the operating system says.
 pub fn sync_folder(path: Option<&Path>) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(path) = path {
-        fs::File::open(path)?.sync_all()?;
+        let at_hand = path.as_os_str().is_empty();
+        fs::File::open(if at_hand { Path::new(".") } else { path })?.sync_all()?;
     }
     #[cfg(not(unix))]
     let _ = path;
@@ -122,6 +124,13 @@ mod tests {
             fs::write(&path, &whole[..at]).unwrap();
             assert_eq!(read_checked(&path), None, "{at} bytes of it");
         }
+    }
+
+    #[test]
+    fn a_bare_name_has_a_folder_too() {
+        sync_folder(Path::new("bundle.json").parent()).unwrap();
+        sync_folder(Path::new("/").parent()).unwrap();
+        sync_folder(Path::new("nowhere/bundle.json").parent()).unwrap_err();
     }
 
     #[test]

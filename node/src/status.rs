@@ -307,7 +307,7 @@ pub fn write_routes(text: &mut String, routes: &[RouteStatus]) {
         if let Some(why) = last_error {
             let _ = writeln!(
                 text,
-                "  route to {portal} at {address} by {transport} over {line}: {state}, {why}"
+                "  route to {portal} at {address} by {transport} over {line}: {state}; the last time: {why}"
             );
         }
     }

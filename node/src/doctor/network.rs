@@ -3,17 +3,23 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use axum::http::Uri;
 use engine::id::PeerId;
-use tokio::time::timeout;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::Finding;
 use crate::{
     config::NodeConfig,
-    transport::{DialError, Dialer, Endpoint, Handle, Identity, PinSet, Transport},
+    transport::{
+        ConnectionError, DialError, Dialer, Endpoint, Handle, Identity, PinSet, Transport, code,
+    },
 };
 
 /// How long a refusal may take to arrive: more than the round trip of any line here.
@@ -25,6 +31,12 @@ const GLANCE: Duration = Duration::from_millis(20);
 const PACKET_BYTES_MIN: u16 = 1200;
 /// Close code of a probe: nothing was wrong.
 const DONE: u32 = 0;
+/// Probes of one portal at once: it takes only some connections of one node, and the service needs
+/// its own meanwhile.
+const AT_ONCE: usize = 3;
+/// A portal that has enough connections of this node is asked again so often, after this long.
+const TRIES: usize = 8;
+const PAUSE: Duration = Duration::from_millis(700);
 
 /// One line to one address of a portal over one transport.
 pub(super) struct Probe {
@@ -34,6 +46,7 @@ pub(super) struct Probe {
     pin: PeerId,
     address: SocketAddr,
     transport: Transport,
+    turn: Arc<Semaphore>,
 }
 
 /// All of them, with the first certificate that can be loaded.
@@ -45,8 +58,9 @@ pub(super) fn probes(config: &NodeConfig) -> Vec<Probe> {
         lines.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     }
     let mut probes = Vec::new();
-    for line in &lines {
-        for portal in &config.portals {
+    for portal in &config.portals {
+        let turn = Arc::new(Semaphore::new(AT_ONCE));
+        for line in &lines {
             for address in &portal.addresses {
                 for transport in [Transport::Quic, Transport::Tcp] {
                     probes.push(Probe {
@@ -56,6 +70,7 @@ pub(super) fn probes(config: &NodeConfig) -> Vec<Probe> {
                         pin: portal.pin,
                         address: *address,
                         transport,
+                        turn: Arc::clone(&turn),
                     });
                 }
             }
@@ -65,25 +80,46 @@ pub(super) fn probes(config: &NodeConfig) -> Vec<Probe> {
 }
 
 impl Probe {
+    /// What there is to say of it.
     pub(super) async fn run(self) -> Finding {
-        let Self { identity, line, portal, pin, address, transport } = self;
-        let over = match transport {
+        for _ in 0..TRIES {
+            let turn = self.turn.acquire().await;
+            if let Some(finding) = self.once().await {
+                return finding;
+            }
+            drop(turn);
+            sleep(PAUSE).await;
+        }
+        let cure = "look again in a minute: what this node opened before is forgotten by then";
+        let what = "it answers with its pin, and takes no more connections of this node now";
+        Finding::warning(&self.check(), what, cure)
+    }
+
+    fn check(&self) -> String {
+        let over = match self.transport {
             Transport::Quic => "UDP",
             Transport::Tcp => "TCP",
         };
+        let Self { line, portal, address, .. } = self;
         let from =
             if line.ip().is_unspecified() { "any line".into() } else { line.ip().to_string() };
-        let check = format!("portal {portal} at {address} by {over} over {from}");
-        let endpoint = match Endpoint::bind(line).map(Endpoint::probing) {
+        format!("portal {portal} at {address} by {over} over {from}")
+    }
+
+    /// One try; nothing where the portal has enough connections of this node already.
+    async fn once(&self) -> Option<Finding> {
+        let Self { identity, line, pin, address, transport, .. } = self;
+        let check = self.check();
+        let endpoint = match Endpoint::bind(*line).map(Endpoint::probing) {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 let cure = "check the address under [[line]]: it is that of a network card here";
-                return Finding::error(&check, error.to_string(), cure);
+                return Some(Finding::error(&check, error.to_string(), cure));
             }
         };
-        let pins = PinSet::new([(pin, None)].into());
-        let dialer = Dialer::new(identity, pins, vec![endpoint]);
-        match dialer.dial(0, address, pin, transport).await {
+        let pins = PinSet::new([(*pin, None)].into());
+        let dialer = Dialer::new(identity.clone(), pins, vec![endpoint]);
+        Some(match dialer.dial(0, *address, *pin, *transport).await {
             Ok(connection) => {
                 let handle = connection.handle();
                 let (_sender, mut receiver) = connection.split();
@@ -95,8 +131,11 @@ impl Probe {
                     _ => None,
                 };
                 if let Some(why) = refused {
+                    if matches!(why, ConnectionError::ClosedByPeer { code: code::BUSY, .. }) {
+                        return None;
+                    }
                     let cure = "ask the intermediary whether this certificate is admitted";
-                    return Finding::error(&check, why.to_string(), cure);
+                    return Some(Finding::error(&check, why.to_string(), cure));
                 }
                 let rtt = connection.rtt().map_or_else(String::new, |rtt| {
                     format!(", round trip {:.1} ms", rtt.as_secs_f64() * 1000.0)
@@ -117,10 +156,10 @@ impl Probe {
                 }
             }
             Err(error) => {
-                let cure = cure(&error, transport);
+                let cure = cure(&error, *transport);
                 Finding::error(&check, error.to_string(), cure)
             }
-        }
+        })
     }
 }
 
@@ -132,7 +171,7 @@ async fn longest(connection: &Handle) -> Option<u16> {
         if bytes > PACKET_BYTES_MIN || tokio::time::Instant::now() > end {
             return Some(bytes);
         }
-        tokio::time::sleep(GLANCE).await;
+        sleep(GLANCE).await;
     }
 }
 

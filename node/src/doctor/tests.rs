@@ -194,6 +194,14 @@ async fn names_and_ports_that_do_not_serve_are_said() {
 
 /// A portal, and what its datagrams go through.
 async fn portal(admitted: &Identity, bytes_max: usize) -> (Listener, Identity, SocketAddr) {
+    bounded(admitted, bytes_max, Limits::default()).await
+}
+
+async fn bounded(
+    admitted: &Identity,
+    bytes_max: usize,
+    limits: Limits,
+) -> (Listener, Identity, SocketAddr) {
     let own = Home::new().identity();
     let pins = PinSet::new([(admitted.peer(), None)].into());
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -201,7 +209,7 @@ async fn portal(admitted: &Identity, bytes_max: usize) -> (Listener, Identity, S
     // The way in by TCP is the same number, so that one address leads to both.
     let way = Arc::new(UdpSocket::bind(here).await.unwrap());
     let sockets = vec![tcp::listen(way.local_addr().unwrap()).unwrap()];
-    let listener = Listener::start(&own, &pins, endpoints, sockets, Limits::default()).unwrap();
+    let listener = Listener::start(&own, &pins, endpoints, sockets, limits).unwrap();
     let (address, beyond) = (way.local_addr().unwrap(), listener.quic_locals()[0]);
     tokio::spawn(async move {
         let (mut packet, mut client) = (vec![0; 65_536], None);
@@ -250,6 +258,34 @@ async fn a_portal_is_tried_over_each_line_by_udp_and_tcp() {
     let findings = home.look("[[webhook]]", &named(&own.peer(), address, "127.0.0.1")).await;
     check(&findings, &by(address, "UDP"), Verdict::Error, "");
     check(&findings, &by(address, "TCP"), Verdict::Error, "");
+}
+
+/// The service has connections too: what a portal refuses because of them is no fault.
+#[tokio::test]
+async fn a_portal_that_has_enough_connections_of_this_node_is_asked_again() {
+    let home = Home::new();
+    let ours = home.identity();
+    for (most, verdict, said) in
+        [(1, Verdict::Ok, "it answers with its pin"), (0, Verdict::Warning, "takes no more")]
+    {
+        let limits = Limits { connections_per_peer_max: most, ..Limits::default() };
+        let (mut listener, own, address) = bounded(&ours, 65_536, limits).await;
+        tokio::spawn(async move {
+            while let Some(connection) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (_sender, mut receiver) = connection.split();
+                    while let Some(Ok(_)) = receiver.recv().await {}
+                });
+            }
+        });
+        let portal = format!(
+            "[[portal]]\nname = \"A\"\npin = \"{}\"\naddresses = [\"{address}\"]\n[[webhook]]",
+            own.peer()
+        );
+        let findings = home.look("[[webhook]]", &portal).await;
+        check(&findings, &format!("portal A at {address} by UDP"), verdict, said);
+        check(&findings, &format!("portal A at {address} by TCP"), verdict, said);
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ crash: tools build
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
   -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
   -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
-FUZZ = engine/fuzz:engine-fuzz:frame,bundle,session,vector,change,document,xml,p7m,message \
+FUZZ = engine/fuzz:engine-fuzz:frame,sheet,bundle,session,vector,change,document,xml,p7m,message \
   portal-node/fuzz:portal-fuzz:certificate,node-config,portal-config
 fuzz:
 	@for crate in $(FUZZ); do \

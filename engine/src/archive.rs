@@ -25,7 +25,7 @@ use crate::{
     id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
-    wire::{Effort, OriginParts, Run, Tenant},
+    wire::{Effort, Form, OriginParts, Run, Tenant},
 };
 
 pub use feed::{feed, feed_digest, fingerprint};
@@ -357,7 +357,7 @@ pub fn run(
     origin: &Origin,
     after: Seq,
     upto: Seq,
-    effort: Effort,
+    packing: (Form, Effort),
 ) -> Result<(Run, bool), ReadError> {
     let log = origin.log();
     let mut taken: Vec<(Stored, bool)> = Vec::new();
@@ -413,7 +413,7 @@ pub fn run(
         inline: taken.iter().map(|(stored, _)| stored.inline.len() as u32).sum(),
         signature,
         payload: Run::pack(
-            effort,
+            packing,
             taken.iter().map(|(stored, _)| stored.body.as_slice()),
             taken.iter().map(|(stored, _)| stored.inline.as_slice()),
         ),

@@ -28,7 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod reader;
+pub(crate) mod reader;
 
 use sha2::{Digest, Sha256};
 

@@ -10,7 +10,7 @@ use crate::{
     log::Place,
     session::SessionId,
     store::{Batch, StoreError},
-    wire::Frame,
+    wire::{Form, Frame},
 };
 
 /// The host's name for something it asked for.
@@ -186,6 +186,8 @@ pub enum Effect {
         after: Seq,
         /// The last bundle to send at most.
         upto: Seq,
+        /// The form that the peer reads.
+        form: Form,
     },
     /// Read chunks from the store and send them on the blob stream.
     SendChunks {

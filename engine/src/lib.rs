@@ -56,9 +56,10 @@
 //!                     self.store.barrier().unwrap(); // only now is it durable
 //!                     self.engine.handle(Time::ZERO, Input::Committed { commit });
 //!                 }
-//!                 Effect::SendRun { session, tenant, origin, after, upto } => {
+//!                 Effect::SendRun { session, tenant, origin, after, upto, form } => {
+//!                     let packing = (form, Effort::Quick);
 //!                     let (run, large) =
-//!                         archive::run(&self.store, tenant, &origin, after, upto, Effort::Quick).unwrap();
+//!                         archive::run(&self.store, tenant, &origin, after, upto, packing).unwrap();
 //!                     let upto = run.last().unwrap();
 //!                     self.wire.push(Frame::Run(run));
 //!                     let sent = Input::RunSent { session, upto, bytes: 0, large };

@@ -18,6 +18,7 @@ use crate::{
     log::Fresh,
     time::Time,
     vector::Vector,
+    wire::Form,
 };
 
 /// Names one open session; given by the host and never used twice.
@@ -51,6 +52,8 @@ pub struct Session {
     pub takes: bool,
     /// Whether the peer's `Hello` has come.
     pub greeted: bool,
+    /// The form of run that the peer reads, by its `Hello`.
+    pub form: Form,
     /// When it opened.
     pub opened: Time,
     /// Last frame heard.
@@ -137,6 +140,7 @@ impl Session {
             hedging: false,
             takes: true,
             greeted: false,
+            form: Form::Plain,
             opened: now,
             heard: now,
             spaces: BTreeMap::new(),

@@ -14,11 +14,12 @@ use crate::{
 };
 
 mod run;
+mod sheet;
 
-pub use run::{Effort, OriginParts, Received, Run};
+pub use run::{Effort, Form, OriginParts, Received, Run};
 
 /// Protocol versions this program speaks, lowest and highest.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (1, 2);
 
 /// One message in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,7 +252,7 @@ mod tests {
         let later = Frame::Hello(hello((1, 9)));
         let longer = [&later.encode()[..], b"what version 9 adds"].concat();
         assert_eq!(Frame::decode(&longer), Ok(later));
-        let strange = postcard::to_stdvec(&(0_u32, (2_u16, 9_u16), "nothing else is alike"));
+        let strange = postcard::to_stdvec(&(0_u32, (3_u16, 9_u16), "nothing else is alike"));
         assert_eq!(Frame::decode(&strange.unwrap()), Err(Fault::Version));
         let known = postcard::to_stdvec(&(0_u32, (1_u16, 9_u16), 9_u8)).unwrap();
         assert_eq!(Frame::decode(&known), Err(Fault::Malformed));

@@ -2,7 +2,7 @@
 
 use engine::{
     archive::{Recovered, Tip},
-    bundle::{Body, ChainHash, Item, Origin, PublicKey, Signer},
+    bundle::{Body, ChainHash, Item, Origin, PublicKey, Signature, Signer},
     chunk,
     document::{
         annotation::{self, AnnotationEdit},
@@ -17,15 +17,16 @@ use engine::{
     record::Record,
     session::SessionId,
     time::Time,
-    wire::Frame,
+    wire::{Effort, Form, Frame, Run, Tenant},
 };
 use fatturapa::{Date, check, envelope, invoice, messages, view};
 
 use crate::replay::Target;
 
 /// Every target by its name, which is also its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("frame", frame),
+    ("sheet", sheet),
     ("bundle", bundle),
     ("session", session),
     ("vector", vector),
@@ -45,6 +46,38 @@ fn frame(data: &[u8]) {
         let _ = run.last();
         let _ = run.open();
     }
+}
+
+/// A sheet as a run brings it, behind the lengths of its two bodies and of their files (u16, big
+/// endian). What opens, laid out anew, opens as the same.
+fn sheet(data: &[u8]) {
+    let Some((lengths, sheet)) = data.split_at_checked(6) else { return };
+    let lengths: Vec<_> =
+        lengths.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).collect();
+    let run = Run {
+        tenant: Tenant(tenant()),
+        log: held_log(1),
+        first: 1,
+        previous: ChainHash::START,
+        origin: None,
+        bodies: lengths[..2].to_vec(),
+        inline: lengths[2],
+        signature: Signature::from_bytes(&[9; 64]),
+        payload: [&[1][..], &stored(&sheet[..sheet.len().min(100_000)])].concat(),
+    };
+    let Ok(opened) = run.open() else { return };
+    let payload = Run::pack(
+        (Form::Sheet, Effort::Quick),
+        opened.iter().map(|bundle| &bundle.bytes[..]),
+        opened.iter().map(|bundle| &bundle.inline[..]),
+    );
+    assert_eq!(Run { payload, ..run }.open(), Ok(opened));
+}
+
+/// A zstd frame of one block that is stored as it is (RFC 8878 section 3.1.1).
+fn stored(block: &[u8]) -> Vec<u8> {
+    let header = (block.len() as u32) << 3 | 1;
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x38][..], &header.to_le_bytes()[..3], block].concat()
 }
 
 fn bundle(data: &[u8]) {

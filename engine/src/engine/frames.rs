@@ -16,7 +16,7 @@ use crate::{
     session::{Due, Session, SessionId},
     store::Batch,
     vector::{Digest, Vector},
-    wire::{Frame, Hello, Run, SpaceState, Tenant, VERSIONS, in_common},
+    wire::{Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS, in_common},
 };
 
 impl Engine {
@@ -120,12 +120,14 @@ impl Engine {
     /// Asks the host for the session's next run, if one may be sent.
     pub(super) fn pump(&mut self, id: SessionId) {
         // A loop and no recursion: how much is due, the peer has a say in.
-        while let Some((due, after)) = self.sessions.get_mut(&id).and_then(Session::next_run) {
+        while let Some(session) = self.sessions.get_mut(&id) {
+            let form = session.form;
+            let Some((due, after)) = session.next_run() else { return };
             let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
             match log.map(|log| (log.durable().0, log.origin().clone())) {
                 Some((upto, origin)) if upto > after => {
                     let tenant = due.tenant;
-                    let effect = Effect::SendRun { session: id, tenant, origin, after, upto };
+                    let effect = Effect::SendRun { session: id, tenant, origin, after, upto, form };
                     return self.effects.push_back(effect);
                 }
                 _ => self.on(id, Session::unsent),
@@ -163,6 +165,7 @@ impl Engine {
         }
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         session.greeted = true;
+        session.form = Form::for_version(hello.versions.1);
         if !session.dialled {
             session.primary = hello.primary;
         }

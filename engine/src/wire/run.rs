@@ -5,7 +5,10 @@ use std::{io, sync::Mutex};
 use serde::{Deserialize, Serialize};
 use zstd::bulk::Compressor;
 
-use super::Tenant;
+use super::{
+    Tenant,
+    sheet::{self, Sheet},
+};
 use crate::{
     bundle::{Body, ChainHash, Origin, PublicKey, Signature},
     fault::Fault,
@@ -33,7 +36,7 @@ pub struct Run {
     pub inline: u32,
     /// Signature of the last bundle.
     pub signature: Signature,
-    /// zstd frame of all bodies, then each bundle's inline blobs in order.
+    /// Bodies and inline blobs in a zstd frame, in one of two forms: see [`Form`].
     pub payload: Vec<u8>,
 }
 
@@ -108,17 +111,45 @@ impl Effort {
     }
 }
 
+/// What is in a run's zstd frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All bodies, then each bundle's inline blobs, in order. Every version reads it.
+    Plain,
+    /// A sheet, behind a byte that says so, wherever that is shorter. Since version 2.
+    Sheet,
+}
+
+impl Form {
+    /// The form for a peer that speaks versions up to `highest`.
+    #[must_use]
+    pub const fn for_version(highest: u16) -> Self {
+        if highest >= 2 { Self::Sheet } else { Self::Plain }
+    }
+}
+
+/// Says that a sheet follows. A zstd frame begins with 0x28.
+const SHEET: u8 = 1;
+
 impl Run {
     /// Compresses the bodies and inline blobs of consecutive bundles.
     #[must_use]
     pub fn pack<'a>(
-        effort: Effort,
+        (form, effort): (Form, Effort),
         bodies: impl Iterator<Item = &'a [u8]>,
         inline: impl Iterator<Item = &'a [u8]>,
     ) -> Vec<u8> {
-        let mut raw = Vec::new();
-        bodies.chain(inline).for_each(|part| raw.extend_from_slice(part));
-        effort.compress(&raw).expect("compressing into memory does not fail")
+        let bundles: Vec<_> = bodies.zip(inline).collect();
+        let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
+        let sheet = (form == Form::Sheet && files).then(|| sheet::lay(&bundles)).flatten();
+        let packed = match sheet {
+            Some(sheet) => effort.compress(&sheet).map(|packed| [&[SHEET][..], &packed].concat()),
+            None => {
+                let (bodies, inline): (Vec<_>, Vec<_>) = bundles.into_iter().unzip();
+                effort.compress(&[bodies.concat(), inline.concat()].concat())
+            }
+        };
+        packed.expect("compressing into memory does not fail")
     }
 
     /// Number of the last bundle.
@@ -144,13 +175,26 @@ impl Run {
         if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {
             return Err(Fault::TooLarge);
         }
-        // The capacity bounds the output: a bomb fails instead of growing.
-        let raw = zstd::bulk::decompress(&self.payload, raw_len as usize)
-            .map_err(|_| Fault::Malformed)?;
-        if raw.len() as u64 != raw_len {
-            return Err(Fault::Malformed);
-        }
-        let (mut bodies, mut inline) = raw.split_at(bodies_len as usize);
+        let unpack = |packed: &[u8]| {
+            // The capacity bounds the output: a bomb fails instead of growing.
+            zstd::bulk::decompress(packed, raw_len as usize).map_err(|_| Fault::Malformed)
+        };
+        let bodies_len = bodies_len as usize;
+        let Sheet { bodies, inline, files } = match self.payload.split_first() {
+            Some((&SHEET, packed)) => {
+                sheet::read(&unpack(packed)?, &self.bodies, self.inline as usize)?
+            }
+            _ => {
+                let mut bodies = unpack(&self.payload)?;
+                if bodies.len() as u64 != raw_len {
+                    return Err(Fault::Malformed);
+                }
+                let inline = bodies.split_off(bodies_len);
+                Sheet { bodies, inline, files: Vec::new() }
+            }
+        };
+        let (mut bodies, mut inline) = (bodies.as_slice(), inline.as_slice());
+        let mut files = files.into_iter();
         let mut received = Vec::with_capacity(self.bodies.len());
         for len in &self.bodies {
             let bytes = take(&mut bodies, *len as usize)?;
@@ -159,7 +203,13 @@ impl Run {
             let mut rest = own;
             for blob in body.blobs.iter().filter(|blob| blob.is_inline()) {
                 let file = take(&mut rest, blob.len as usize)?;
-                if BlobHash::of(file) != blob.hash && !plant::is(Bug::FileUnchecked) {
+                // A sheet's reader had to know it, of the same bytes if the lengths agree so far.
+                let hash = match files.next() {
+                    Some((len, hash)) if len == file.len() => hash,
+                    Some(_) => return Err(Fault::Malformed),
+                    None => BlobHash::of(file),
+                };
+                if hash != blob.hash && !plant::is(Bug::FileUnchecked) {
                     return Err(Fault::BadChunk);
                 }
             }
@@ -191,7 +241,11 @@ pub(super) mod tests {
             bodies: vec![bytes.len() as u32],
             inline: inline.len() as u32,
             signature: Signature::from_bytes(&[0; 64]),
-            payload: Run::pack(Effort::Quick, [bytes.as_slice()].into_iter(), [inline].into_iter()),
+            payload: Run::pack(
+                (Form::Sheet, Effort::Quick),
+                [bytes.as_slice()].into_iter(),
+                [inline].into_iter(),
+            ),
         }
     }
 
@@ -209,7 +263,37 @@ pub(super) mod tests {
     #[test]
     fn a_file_that_is_not_the_one_named_is_refused() {
         let body = Body { blobs: vec![BlobRef::of(b"right")], ..Body::default() };
-        assert_eq!(run(&body, b"wrong").open(), Err(Fault::BadChunk));
+        let mut run = run(&body, b"wrong");
+        let bytes = body.encode().unwrap();
+        let packing = (Form::Plain, Effort::Quick);
+        run.payload = Run::pack(packing, [&bytes[..]].into_iter(), [&b"wrong"[..]].into_iter());
+        assert_eq!(run.open(), Err(Fault::BadChunk));
+        // In a sheet nobody can name another file than is there: the body is another then, which
+        // its signature does not vouch for.
+        run.payload = sheet_of(&bytes, b"wrong");
+        let opened = run.open().unwrap();
+        assert_eq!(opened[0].body.blobs, [BlobRef::of(b"wrong")]);
+    }
+
+    #[test]
+    fn a_sheet_is_read_whatever_the_version_and_a_bomb_in_it_is_not() {
+        let file = b"<Riga><N>1</N></Riga>".repeat(40);
+        let body = Body { blobs: vec![BlobRef::of(&file)], ..Body::default() };
+        let bytes = body.encode().unwrap();
+        let mut run = run(&body, &file);
+        assert_eq!(run.payload, sheet_of(&bytes, &file));
+        let opened = run.open().unwrap();
+        assert_eq!((&opened[0].bytes, &opened[0].inline), (&bytes, &file));
+        run.inline += 1;
+        assert_eq!(run.open(), Err(Fault::Malformed));
+        run.payload =
+            [&[SHEET][..], &zstd::bulk::compress(&vec![0; 50_000_000], 1).unwrap()].concat();
+        assert_eq!(run.open(), Err(Fault::Malformed));
+    }
+
+    fn sheet_of(body: &[u8], file: &[u8]) -> Vec<u8> {
+        let sheet = sheet::lay(&[(body, file)]).unwrap();
+        [&[SHEET][..], &Effort::Quick.compress(&sheet).unwrap()].concat()
     }
 
     #[test]

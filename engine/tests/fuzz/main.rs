@@ -23,7 +23,7 @@ use engine::{
     grant::Revocation,
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
     vector::Digest,
-    wire::{Chunk, Effort, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Form, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
 };
 use targets::{TARGETS, peer_key, tenant};
 
@@ -81,7 +81,7 @@ fn write_seeds() {
         inline: 6,
         signature: engine::bundle::Signature::from_bytes(&[9; 64]),
         payload: Run::pack(
-            Effort::Quick,
+            (Form::Sheet, Effort::Quick),
             [bodies[1].as_slice()].into_iter(),
             [b"<xml/>".as_slice()].into_iter(),
         ),
@@ -141,6 +141,29 @@ fn write_seeds() {
         ]),
         lengths(&[held(&[]), hello(vec![state(&[(0, 1), (40, u64::MAX)], None)])]),
     ];
+    // Two invoices and no invoice, as they would be laid out.
+    let files = [1, 2].map(|n| {
+        let line =
+            format!("<Riga><NumeroLinea>{n}</NumeroLinea><Quantita>{n}.00</Quantita></Riga>");
+        format!("<?xml version=\"1.0\"?>\n<Fattura>{}</Fattura>", line.repeat(n)).into_bytes()
+    });
+    let told = files.each_ref().map(|file| {
+        let document = DocumentId::invoice(&BlobHash::of(file));
+        let items = vec![Item::Change { document, change: BlobHash::of(file).as_bytes().to_vec() }];
+        Body { written_ms: 5, items, blobs: vec![BlobRef::of(file)] }.encode().unwrap()
+    });
+    let sheet = |bodies: [&[u8]; 2], inline: [&[u8]; 2]| {
+        let packing = (Form::Sheet, Effort::Quick);
+        let packed = Run::pack(packing, bodies.into_iter(), inline.into_iter());
+        let sheet = zstd::bulk::decompress(&packed[1..], 10_000).unwrap();
+        let lengths = [bodies[0].len(), bodies[1].len(), inline[0].len() + inline[1].len()];
+        [lengths.map(|len| (len as u16).to_be_bytes()).concat(), sheet].concat()
+    };
+    let sheets = [
+        sheet([&told[0], &told[1]], [&files[0], &files[1]]),
+        sheet([&told[1], &bodies[0]], [&files[1], &[]]),
+        sheet([&told[0], &told[0]], [&files[0], &files[0]]),
+    ];
     // Changes of one document, each behind its length.
     let chain = |changes: &[&[u8]]| -> Vec<u8> {
         changes
@@ -162,6 +185,7 @@ fn write_seeds() {
         ("vector", vectors.to_vec()),
         ("document", documents.to_vec()),
         ("frame", frames.to_vec()),
+        ("sheet", sheets.to_vec()),
         ("bundle", bodies.to_vec()),
         ("change", changes.to_vec()),
         ("session", sessions.to_vec()),

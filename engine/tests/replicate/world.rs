@@ -271,8 +271,8 @@ impl World {
         let store = Arc::clone(&self.peers[at].store);
         match effect {
             Effect::Send { session, frame } => self.deliver(at, session, frame),
-            Effect::SendRun { session, tenant, origin, after, upto } => {
-                match archive::run(&*store, tenant, &origin, after, upto, Effort::Quick) {
+            Effect::SendRun { session, tenant, origin, after, upto, form } => {
+                match archive::run(&*store, tenant, &origin, after, upto, (form, Effort::Quick)) {
                     Ok((run, large)) => {
                         let upto = run.last().unwrap();
                         self.deliver(at, session, Frame::Run(run));

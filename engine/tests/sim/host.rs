@@ -22,7 +22,7 @@ use engine::{
         AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
     },
     time::Time,
-    wire::{Chunk, Effort, Frame, Tenant},
+    wire::{Chunk, Effort, Form, Frame, Tenant},
 };
 
 use crate::{
@@ -85,7 +85,7 @@ pub struct Process {
 
 /// Reads that the real host gives to other threads.
 pub enum Read {
-    Run { session: SessionId, tenant: VatNumber, origin: Origin, after: Seq, upto: Seq },
+    Run { session: SessionId, tenant: VatNumber, origin: Origin, after: Seq, upto: Seq, form: Form },
     Chunks { session: SessionId, tenant: VatNumber, cut: CutHash, next: u32, end: u32 },
     Missing { session: SessionId, tenant: VatNumber, log: LogId, blobs: Vec<BlobRef> },
     Truncate { tenant: VatNumber, origin: Origin, cut: Seq },

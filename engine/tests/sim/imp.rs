@@ -12,7 +12,7 @@ use engine::{
     id::{Incarnation, Kind, LogId, PeerId, Seq, VatNumber},
     route::Transport,
     vector::Digest,
-    wire::{Chunk, Effort, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Form, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
 };
 
 use crate::{
@@ -81,7 +81,11 @@ impl Imp {
             bodies: vec![bytes.len() as u32],
             inline: inline.len() as u32,
             signature: Signature::from_bytes(&self.key.sign(&hash.0)),
-            payload: Run::pack(Effort::Quick, [bytes.as_slice()].into_iter(), [inline].into_iter()),
+            payload: Run::pack(
+                (Form::Plain, Effort::Quick),
+                [bytes.as_slice()].into_iter(),
+                [inline].into_iter(),
+            ),
         }
     }
 
@@ -249,9 +253,14 @@ impl World {
                     if origin.log() != *log {
                         continue;
                     }
-                    let Ok((mut run, _)) =
-                        archive::run(&*disk, *tenant, &origin, 0, Seq::MAX - 1, Effort::Quick)
-                    else {
+                    let Ok((mut run, _)) = archive::run(
+                        &*disk,
+                        *tenant,
+                        &origin,
+                        0,
+                        Seq::MAX - 1,
+                        (Form::Plain, Effort::Quick),
+                    ) else {
                         continue;
                     };
                     match imp.dice.below(3) {

@@ -10,6 +10,7 @@
     reason = "fixtures are on a disk, of which the engine knows nothing"
 )]
 
+mod earlier;
 mod frames;
 mod history;
 #[path = "../sim/keys.rs"]

@@ -15,7 +15,7 @@ use engine::{
     store::Store,
     time::Time,
     vector::Digest,
-    wire::{Chunk, Effort, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
 };
 
 use crate::keys::Key;
@@ -40,6 +40,8 @@ pub struct Replica {
     pub store: Arc<dyn Store>,
     /// What it said.
     pub said: Vec<Frame>,
+    /// In which form it was to send each run.
+    pub forms: Vec<Form>,
     peer: PeerId,
     session: SessionId,
     now: u64,
@@ -59,7 +61,8 @@ impl Replica {
         };
         let engine = Engine::new(config, archive::recover(&*store).unwrap());
         let session = SessionId(0);
-        let mut replica = Self { engine, store, said: Vec::new(), peer, session, now: 0 };
+        let mut replica =
+            Self { engine, store, said: Vec::new(), forms: Vec::new(), peer, session, now: 0 };
         let digest = Digest::default();
         let space = SpaceState { tenant: Tenant(tenant()), logs: Vec::new(), rest: None, digest };
         let hello = Frame::Hello(Hello {
@@ -134,6 +137,10 @@ impl Replica {
                     self.said.push(frame);
                     continue;
                 }
+                Effect::SendRun { form, .. } => {
+                    self.forms.push(form);
+                    continue;
+                }
                 Effect::Alarm(alarm) => panic!("{alarm:?}"),
                 _ => continue,
             };
@@ -190,7 +197,7 @@ impl Writer {
             inline: stored.inline.len() as u32,
             signature: Signature::from_bytes(&self.key.sign(&stored.hash.0)),
             payload: Run::pack(
-                Effort::Quick,
+                (Form::Sheet, Effort::Quick),
                 [&stored.body[..]].into_iter(),
                 [&stored.inline[..]].into_iter(),
             ),

@@ -124,11 +124,11 @@ impl Host {
                     line.send(&frame);
                 }
             }
-            Effect::SendRun { session, tenant, origin, after, upto } => {
+            Effect::SendRun { session, tenant, origin, after, upto, form } => {
                 if let Some(line) = self.lines.get(&session) {
                     let store = Arc::clone(&self.config.store);
                     let events = self.events.clone();
-                    line.send_run(session, store, (tenant, origin), (after, upto), events);
+                    line.send_run(session, store, (tenant, origin), (after, upto), form, events);
                     if let Some(routes) = &mut self.routes {
                         routes.sent(session, now);
                     }

@@ -12,7 +12,7 @@ use engine::{
     limits,
     route::SessionId,
     store::Store,
-    wire::{Chunk, Effort, Frame, Tenant},
+    wire::{Chunk, Effort, Form, Frame, Tenant},
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
@@ -93,6 +93,7 @@ impl Line {
         store: Arc<dyn Store>,
         (tenant, origin): (VatNumber, Origin),
         (after, upto): (Seq, Seq),
+        form: Form,
         events: mpsc::UnboundedSender<Event>,
     ) {
         let (sender, meter) = (self.sender.clone(), self.meter.clone());
@@ -103,7 +104,7 @@ impl Line {
             false => Effort::Thorough,
         };
         let read = move || {
-            let (run, large) = archive::run(&*store, tenant, &origin, after, upto, effort)?;
+            let (run, large) = archive::run(&*store, tenant, &origin, after, upto, (form, effort))?;
             let last = run.first + run.bodies.len() as Seq - 1;
             let frame = Frame::Run(run);
             meter.said(&frame);

@@ -7,7 +7,7 @@ use engine::{
     id::{Incarnation, LogId, VatNumber},
     log::Log,
     vector::Digest,
-    wire::{Effort, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
 };
 use node::transport::{
     Class, ConnectionError, DialError, Dialer, Endpoint, FrameReceiver, FrameSender, Identity,
@@ -179,7 +179,11 @@ impl Writer {
             bodies: vec![u32::try_from(stored.body.len()).unwrap()],
             inline: u32::try_from(inline.len()).unwrap(),
             signature: Signature::from_bytes(&self.identity.sign(&stored.hash.0)),
-            payload: Run::pack(Effort::Quick, [&stored.body[..]].into_iter(), [inline].into_iter()),
+            payload: Run::pack(
+                (Form::Sheet, Effort::Quick),
+                [&stored.body[..]].into_iter(),
+                [inline].into_iter(),
+            ),
         }
     }
 }

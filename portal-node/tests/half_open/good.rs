@@ -8,7 +8,7 @@ use engine::{
     id::{BlobHash, DocumentId, Incarnation, Kind},
     log::Log,
     vector::Digest,
-    wire::{Effort, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
 };
 use node::transport::{
     Class, Connection, Dialer, Endpoint, FrameReceiver, FrameSender, PinSet, Transport,
@@ -77,7 +77,11 @@ impl GoodPeer {
             bodies: vec![stored.body.len() as u32],
             inline: 0,
             signature: Signature::from_bytes(&self.sign.sign(&stored.hash.0)),
-            payload: Run::pack(Effort::Quick, [&stored.body[..]].into_iter(), [].into_iter()),
+            payload: Run::pack(
+                (Form::Sheet, Effort::Quick),
+                [&stored.body[..]].into_iter(),
+                [].into_iter(),
+            ),
         };
         let began = Instant::now();
         self.sender.send(Class::Bundles, Frame::Run(run).encode().into()).await.unwrap();

@@ -24,12 +24,12 @@ impl World {
                     self.transmit(n, session, frame);
                 }
             }
-            Effect::SendRun { session, tenant, origin, after, upto } => {
+            Effect::SendRun { session, tenant, origin, after, upto, form } => {
                 if process.lines.contains(&session) {
                     if let Some(routes) = &mut process.routes {
                         routes.sent(session, at);
                     }
-                    self.start_read(n, Read::Run { session, tenant, origin, after, upto });
+                    self.start_read(n, Read::Run { session, tenant, origin, after, upto, form });
                 }
             }
             Effect::SendChunks { session, tenant, cut, first, count } => {
@@ -129,8 +129,8 @@ impl World {
             process.is_some_and(|process| process.lines.contains(&session))
         };
         match read {
-            Read::Run { session, tenant, origin, after, upto } => {
-                match archive::run(&*disk, tenant, &origin, after, upto, Effort::Quick) {
+            Read::Run { session, tenant, origin, after, upto, form } => {
+                match archive::run(&*disk, tenant, &origin, after, upto, (form, Effort::Quick)) {
                     Ok((run, large)) if open(self, session) => {
                         let upto = run.first + run.bodies.len() as Seq - 1;
                         let bytes = Frame::Run(run.clone()).encode().len();

@@ -25,7 +25,7 @@ use crate::{
     id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
-    wire::{Effort, Form, OriginParts, Run, Tenant},
+    wire::{OriginParts, Packing, Run, Tenant},
 };
 
 pub use feed::{feed, feed_digest, fingerprint};
@@ -346,7 +346,7 @@ pub fn whole_bundles(store: &dyn Store, visit: &mut dyn FnMut(VatNumber, &Body))
 }
 
 /// Reads the run that begins after `after`, cut at a bundle whose signature we hold, near
-/// [`limits::RUN_RAW_BYTES_TARGET`] and at or before `upto`. A bundle with a large blob is
+/// [`Packing::raw_bytes_target`] and at or before `upto`. A bundle with a large blob is
 /// alone in its run; the second value tells whether this is one.
 ///
 /// # Errors
@@ -357,7 +357,7 @@ pub fn run(
     origin: &Origin,
     after: Seq,
     upto: Seq,
-    packing: (Form, Effort),
+    packing: Packing,
 ) -> Result<(Run, bool), ReadError> {
     let log = origin.log();
     let mut taken: Vec<(Stored, bool)> = Vec::new();
@@ -382,7 +382,7 @@ pub fn run(
             let size = stored.body.len() + stored.inline.len();
             let full = signed > 0
                 && (large
-                    || raw + size > limits::RUN_RAW_BYTES_TARGET
+                    || raw + size > packing.raw_bytes_target()
                     || taken.len() >= limits::RUN_BUNDLES_MAX);
             if full {
                 return ControlFlow::Break(());

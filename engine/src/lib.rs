@@ -12,7 +12,7 @@
 //! use engine::{
 //!     archive, bundle::{Item, PublicKey, Signer}, effect::{Effect, Input, Ticket},
 //!     engine::{Config, Engine}, grant::{Grant, Role}, id::{Incarnation, PeerId, VatNumber},
-//!     session::SessionId, store::{Store, memory::MemoryStore}, time::Time, wire::{Effort, Frame},
+//!     session::SessionId, store::{Store, memory::MemoryStore}, time::Time, wire::{Effort, Frame, Packing},
 //! };
 //! # use ring::{rand::SystemRandom, signature::{EcdsaKeyPair, KeyPair}};
 //! # use ring::signature::ECDSA_P256_SHA256_FIXED_SIGNING as ALGORITHM;
@@ -57,7 +57,7 @@
 //!                     self.engine.handle(Time::ZERO, Input::Committed { commit });
 //!                 }
 //!                 Effect::SendRun { session, tenant, origin, after, upto, form } => {
-//!                     let packing = (form, Effort::Quick);
+//!                     let packing = Packing { form, effort: Effort::Quick };
 //!                     let (run, large) =
 //!                         archive::run(&self.store, tenant, &origin, after, upto, packing).unwrap();
 //!                     let upto = run.last().unwrap();

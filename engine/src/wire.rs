@@ -16,7 +16,7 @@ use crate::{
 mod run;
 mod sheet;
 
-pub use run::{Effort, Form, OriginParts, Received, Run};
+pub use run::{Effort, Form, OriginParts, Packing, Received, Run};
 
 /// Protocol versions this program speaks, lowest and highest.
 pub const VERSIONS: (u16, u16) = (1, 2);

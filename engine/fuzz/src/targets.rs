@@ -17,7 +17,7 @@ use engine::{
     record::Record,
     session::SessionId,
     time::Time,
-    wire::{Effort, Form, Frame, Run, Tenant},
+    wire::{Effort, Form, Frame, Packing, Run, Tenant},
 };
 use fatturapa::{Date, check, envelope, invoice, messages, view};
 
@@ -67,7 +67,7 @@ fn sheet(data: &[u8]) {
     };
     let Ok(opened) = run.open() else { return };
     let payload = Run::pack(
-        (Form::Sheet, Effort::Quick),
+        Packing { form: Form::Sheet, effort: Effort::Quick },
         opened.iter().map(|bundle| &bundle.bytes[..]),
         opened.iter().map(|bundle| &bundle.inline[..]),
     );

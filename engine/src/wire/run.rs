@@ -128,6 +128,28 @@ impl Form {
     }
 }
 
+/// How a run is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// In which form.
+    pub form: Form,
+    /// How hard.
+    pub effort: Effort,
+}
+
+impl Packing {
+    /// Bytes of bodies and inline blobs at which a run is closed.
+    #[must_use]
+    pub const fn raw_bytes_target(self) -> usize {
+        match self {
+            Self { form: Form::Sheet, effort: Effort::Thorough } => {
+                limits::LONG_RUN_RAW_BYTES_TARGET
+            }
+            _ => limits::RUN_RAW_BYTES_TARGET,
+        }
+    }
+}
+
 /// Says that a sheet follows. A zstd frame begins with 0x28.
 const SHEET: u8 = 1;
 
@@ -135,7 +157,7 @@ impl Run {
     /// Compresses the bodies and inline blobs of consecutive bundles.
     #[must_use]
     pub fn pack<'a>(
-        (form, effort): (Form, Effort),
+        Packing { form, effort }: Packing,
         bodies: impl Iterator<Item = &'a [u8]>,
         inline: impl Iterator<Item = &'a [u8]>,
     ) -> Vec<u8> {
@@ -242,7 +264,7 @@ pub(super) mod tests {
             inline: inline.len() as u32,
             signature: Signature::from_bytes(&[0; 64]),
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 [bytes.as_slice()].into_iter(),
                 [inline].into_iter(),
             ),
@@ -265,7 +287,7 @@ pub(super) mod tests {
         let body = Body { blobs: vec![BlobRef::of(b"right")], ..Body::default() };
         let mut run = run(&body, b"wrong");
         let bytes = body.encode().unwrap();
-        let packing = (Form::Plain, Effort::Quick);
+        let packing = Packing { form: Form::Plain, effort: Effort::Quick };
         run.payload = Run::pack(packing, [&bytes[..]].into_iter(), [&b"wrong"[..]].into_iter());
         assert_eq!(run.open(), Err(Fault::BadChunk));
         // In a sheet nobody can name another file than is there: the body is another then, which

@@ -76,9 +76,9 @@ pub(super) fn read(sheet: &[u8], bodies: &[u32], inline: usize) -> Result<Sheet,
             let (gap, file, len) =
                 (number(&mut reader)?, number(&mut reader)?, number(&mut reader)?);
             let named = first.checked_add(file).and_then(|file| files.get(file));
-            let name =
-                named.and_then(|(_, hash)| hash.as_bytes().get(..len)).ok_or(Fault::Malformed)?;
-            names.push((gap, name.to_vec()));
+            let (file, hash) = named.ok_or(Fault::Malformed)?;
+            let name = name(hash, *file);
+            names.push((gap, name.get(..len).ok_or(Fault::Malformed)?.to_vec()));
         }
         notes.push(names);
     }
@@ -107,9 +107,9 @@ fn leave_out(body: &[u8], inline: usize, notes: &mut Vec<u8>, rest: &mut Vec<u8>
     let mut names = Vec::new();
     for (file, blob) in files.iter().enumerate() {
         put(notes, usize::try_from(blob.len).ok()?);
-        let name = blob.hash.as_bytes();
+        let name = name(&blob.hash, blob.len as usize);
         for at in memmem::find_iter(body, &name[..NAME_BYTES_MIN]) {
-            let alike = body[at..].iter().zip(name).take_while(|(one, other)| one == other);
+            let alike = body[at..].iter().zip(&name).take_while(|(one, other)| one == other);
             names.push((at, file, alike.count()));
         }
     }
@@ -129,6 +129,13 @@ fn leave_out(body: &[u8], inline: usize, notes: &mut Vec<u8>, rest: &mut Vec<u8>
     }
     rest.extend_from_slice(&body[end..]);
     Some(())
+}
+
+/// What a body says of a file that it brings: hash and length.
+fn name(hash: &BlobHash, len: usize) -> Vec<u8> {
+    let mut name = hash.as_bytes().to_vec();
+    put(&mut name, len);
+    name
 }
 
 /// Adds to `sheet` the marks of `text`, the walk over them, and the texts behind each of them. The

@@ -23,7 +23,9 @@ use engine::{
     grant::Revocation,
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
     vector::Digest,
-    wire::{Chunk, Effort, Form, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+    wire::{
+        Chunk, Effort, Form, Frame, Hello, OriginParts, Packing, Run, SpaceState, Tenant, VERSIONS,
+    },
 };
 use targets::{TARGETS, peer_key, tenant};
 
@@ -81,7 +83,7 @@ fn write_seeds() {
         inline: 6,
         signature: engine::bundle::Signature::from_bytes(&[9; 64]),
         payload: Run::pack(
-            (Form::Sheet, Effort::Quick),
+            Packing { form: Form::Sheet, effort: Effort::Quick },
             [bodies[1].as_slice()].into_iter(),
             [b"<xml/>".as_slice()].into_iter(),
         ),
@@ -153,7 +155,7 @@ fn write_seeds() {
         Body { written_ms: 5, items, blobs: vec![BlobRef::of(file)] }.encode().unwrap()
     });
     let sheet = |bodies: [&[u8]; 2], inline: [&[u8]; 2]| {
-        let packing = (Form::Sheet, Effort::Quick);
+        let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
         let packed = Run::pack(packing, bodies.into_iter(), inline.into_iter());
         let sheet = zstd::bulk::decompress(&packed[1..], 10_000).unwrap();
         let lengths = [bodies[0].len(), bodies[1].len(), inline[0].len() + inline[1].len()];

@@ -4,7 +4,7 @@
 use engine::{
     bundle::{BlobRef, Body, Item, Signature},
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
-    wire::{Effort, Form, Frame, Run, Tenant},
+    wire::{Effort, Form, Frame, Packing, Run, Tenant},
 };
 
 use crate::{
@@ -242,7 +242,7 @@ impl<'a> Mutator<'a> {
             bodies: bodies.iter().map(|body| body.len() as u32).collect(),
             inline: inline.iter().map(|file| file.len() as u32).sum(),
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 bodies.iter().map(Vec::as_slice),
                 inline.iter().map(Vec::as_slice),
             ),

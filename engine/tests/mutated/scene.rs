@@ -14,7 +14,7 @@ use engine::{
     store::{Store as _, memory::MemoryStore},
     time::Time,
     vector::Digest,
-    wire::{Effort, Form, Frame, Hello, Received, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Effort, Form, Frame, Hello, Packing, Received, Run, SpaceState, Tenant, VERSIONS},
 };
 
 use crate::keys::Key;
@@ -227,7 +227,7 @@ impl Writer {
             inline: said.iter().map(|(_, inline, ..)| inline.len() as u32).sum(),
             signature: said[said.len() - 1].3,
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 said.iter().map(|(body, ..)| body.as_slice()),
                 said.iter().map(|(_, inline, ..)| inline.as_slice()),
             ),

@@ -16,7 +16,7 @@ use engine::{
     session::SessionId,
     store::{Batch, Store, Table, memory::MemoryStore},
     time::Time,
-    wire::{Chunk, Effort, Frame},
+    wire::{Chunk, Effort, Frame, Packing},
 };
 use ring::{
     rand::SystemRandom,
@@ -272,7 +272,14 @@ impl World {
         match effect {
             Effect::Send { session, frame } => self.deliver(at, session, frame),
             Effect::SendRun { session, tenant, origin, after, upto, form } => {
-                match archive::run(&*store, tenant, &origin, after, upto, (form, Effort::Quick)) {
+                match archive::run(
+                    &*store,
+                    tenant,
+                    &origin,
+                    after,
+                    upto,
+                    Packing { form, effort: Effort::Quick },
+                ) {
                     Ok((run, large)) => {
                         let upto = run.last().unwrap();
                         self.deliver(at, session, Frame::Run(run));

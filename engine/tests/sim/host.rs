@@ -22,7 +22,7 @@ use engine::{
         AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
     },
     time::Time,
-    wire::{Chunk, Effort, Form, Frame, Tenant},
+    wire::{Chunk, Effort, Form, Frame, Packing, Tenant},
 };
 
 use crate::{

@@ -12,7 +12,9 @@ use engine::{
     id::{Incarnation, Kind, LogId, PeerId, Seq, VatNumber},
     route::Transport,
     vector::Digest,
-    wire::{Chunk, Effort, Form, Frame, Hello, OriginParts, Run, SpaceState, Tenant, VERSIONS},
+    wire::{
+        Chunk, Effort, Form, Frame, Hello, OriginParts, Packing, Run, SpaceState, Tenant, VERSIONS,
+    },
 };
 
 use crate::{
@@ -82,7 +84,7 @@ impl Imp {
             inline: inline.len() as u32,
             signature: Signature::from_bytes(&self.key.sign(&hash.0)),
             payload: Run::pack(
-                (Form::Plain, Effort::Quick),
+                Packing { form: Form::Plain, effort: Effort::Quick },
                 [bytes.as_slice()].into_iter(),
                 [inline].into_iter(),
             ),
@@ -259,7 +261,7 @@ impl World {
                         &origin,
                         0,
                         Seq::MAX - 1,
-                        (Form::Plain, Effort::Quick),
+                        Packing { form: Form::Plain, effort: Effort::Quick },
                     ) else {
                         continue;
                     };

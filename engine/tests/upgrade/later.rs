@@ -16,7 +16,7 @@ use engine::{
     record::Record,
     store::memory::MemoryStore,
     vector::Digest,
-    wire::{Effort, Form, Frame, Hello},
+    wire::{Effort, Form, Frame, Hello, Packing},
 };
 
 use crate::{
@@ -47,7 +47,7 @@ fn what_a_later_version_adds_to_a_bundle_is_stored_and_relayed_as_it_came() {
     first.hear(&Frame::Run(node.say_bytes(bytes.clone(), Vec::new())));
     let mut second = opened();
     for writer in [&portal, &node] {
-        let packing = (Form::Sheet, Effort::Quick);
+        let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
         let (run, _) =
             archive::run(&*first.store, tenant(), writer.origin(), 0, 1, packing).unwrap();
         second.hear(&Frame::Run(run));

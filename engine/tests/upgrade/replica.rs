@@ -15,7 +15,7 @@ use engine::{
     store::Store,
     time::Time,
     vector::Digest,
-    wire::{Chunk, Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Chunk, Effort, Form, Frame, Hello, Packing, Run, SpaceState, Tenant, VERSIONS},
 };
 
 use crate::keys::Key;
@@ -197,7 +197,7 @@ impl Writer {
             inline: stored.inline.len() as u32,
             signature: Signature::from_bytes(&self.key.sign(&stored.hash.0)),
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 [&stored.body[..]].into_iter(),
                 [&stored.inline[..]].into_iter(),
             ),

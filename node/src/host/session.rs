@@ -12,7 +12,7 @@ use engine::{
     limits,
     route::SessionId,
     store::Store,
-    wire::{Chunk, Effort, Form, Frame, Tenant},
+    wire::{Chunk, Effort, Form, Frame, Packing, Tenant},
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
@@ -104,7 +104,8 @@ impl Line {
             false => Effort::Thorough,
         };
         let read = move || {
-            let (run, large) = archive::run(&*store, tenant, &origin, after, upto, (form, effort))?;
+            let (run, large) =
+                archive::run(&*store, tenant, &origin, after, upto, Packing { form, effort })?;
             let last = run.first + run.bodies.len() as Seq - 1;
             let frame = Frame::Run(run);
             meter.said(&frame);

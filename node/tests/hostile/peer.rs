@@ -7,7 +7,7 @@ use engine::{
     id::{Incarnation, LogId, VatNumber},
     log::Log,
     vector::Digest,
-    wire::{Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Effort, Form, Frame, Hello, Packing, Run, SpaceState, Tenant, VERSIONS},
 };
 use node::transport::{
     Class, ConnectionError, DialError, Dialer, Endpoint, FrameReceiver, FrameSender, Identity,
@@ -180,7 +180,7 @@ impl Writer {
             inline: u32::try_from(inline.len()).unwrap(),
             signature: Signature::from_bytes(&self.identity.sign(&stored.hash.0)),
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 [&stored.body[..]].into_iter(),
                 [inline].into_iter(),
             ),

@@ -12,7 +12,7 @@ use engine::{
     grant::Revocation,
     id::{DocumentId, Kind, LogId, Seq},
     record::Record,
-    wire::{Effort, Form, Frame, Run, Tenant},
+    wire::{Effort, Form, Frame, Packing, Run, Tenant},
 };
 
 use crate::{
@@ -46,7 +46,7 @@ fn joined(runs: &[&Run]) -> Run {
         bodies: opened.iter().map(|bundle| bundle.bytes.len() as u32).collect(),
         inline: opened.iter().map(|bundle| bundle.inline.len() as u32).sum(),
         payload: Run::pack(
-            (Form::Sheet, Effort::Quick),
+            Packing { form: Form::Sheet, effort: Effort::Quick },
             opened.iter().map(|bundle| &bundle.bytes[..]),
             opened.iter().map(|bundle| &bundle.inline[..]),
         ),

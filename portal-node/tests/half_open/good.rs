@@ -8,7 +8,7 @@ use engine::{
     id::{BlobHash, DocumentId, Incarnation, Kind},
     log::Log,
     vector::Digest,
-    wire::{Effort, Form, Frame, Hello, Run, SpaceState, Tenant, VERSIONS},
+    wire::{Effort, Form, Frame, Hello, Packing, Run, SpaceState, Tenant, VERSIONS},
 };
 use node::transport::{
     Class, Connection, Dialer, Endpoint, FrameReceiver, FrameSender, PinSet, Transport,
@@ -78,7 +78,7 @@ impl GoodPeer {
             inline: 0,
             signature: Signature::from_bytes(&self.sign.sign(&stored.hash.0)),
             payload: Run::pack(
-                (Form::Sheet, Effort::Quick),
+                Packing { form: Form::Sheet, effort: Effort::Quick },
                 [&stored.body[..]].into_iter(),
                 [].into_iter(),
             ),

@@ -130,7 +130,14 @@ impl World {
         };
         match read {
             Read::Run { session, tenant, origin, after, upto, form } => {
-                match archive::run(&*disk, tenant, &origin, after, upto, (form, Effort::Quick)) {
+                match archive::run(
+                    &*disk,
+                    tenant,
+                    &origin,
+                    after,
+                    upto,
+                    Packing { form, effort: Effort::Quick },
+                ) {
                     Ok((run, large)) if open(self, session) => {
                         let upto = run.first + run.bodies.len() as Seq - 1;
                         let bytes = Frame::Run(run.clone()).encode().len();

@@ -81,11 +81,11 @@ pub struct Received {
 pub enum Effort {
     /// For one bundle to somewhere near, which somebody waits for.
     Quick,
-    /// For many bundles to somewhere near, a LAN or another process: a document takes 509 bytes in a
-    /// run for 17 us of processor, where the quickest takes 544 for 5.
+    /// For many bundles to somewhere near, a LAN or another process: an invoice takes 340 bytes in a
+    /// sheet. Level 3 takes 8 % more and saves 5 us of processor.
     Fair,
-    /// For a line to somewhere else: 465 bytes for 30 us, while 1 Mbit/s needs 0.3 ms for what that
-    /// saves and 100 Mbit/s 4 us.
+    /// For a line to somewhere else: 268 bytes, in longer runs, for 10 us more of processor, while 1
+    /// Mbit/s needs 0.6 ms for what that saves and 100 Mbit/s 6 us.
     Thorough,
 }
 

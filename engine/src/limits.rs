@@ -12,6 +12,8 @@ pub const RUN_RAW_BYTES_TARGET: usize = 512 * 1024;
 /// The same over a line to somewhere else: three hundred invoices together take a fifth less than
 /// ninety, 85 kB or 0.7 s of a 1 Mbit/s uplink, and so slow a line brings no second run meanwhile.
 pub const LONG_RUN_RAW_BYTES_TARGET: usize = 1792 * 1024;
+/// Different marks in a run that is laid out as a sheet; invoices have some four hundred.
+pub const SHEET_MARKS_MAX: usize = 16_384;
 /// Bundles in one run.
 pub const RUN_BUNDLES_MAX: usize = 4096;
 /// One bundle's body, without blobs.
@@ -96,6 +98,7 @@ pub const HELLO_TIMEOUT_MS: u64 = 10_000;
 const _: () = assert!(HEDGE_IN_FLIGHT_BYTES_MAX < SESSION_IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(RUN_RAW_BYTES_TARGET < LONG_RUN_RAW_BYTES_TARGET);
 const _: () = assert!(LONG_RUN_RAW_BYTES_TARGET < RUN_RAW_BYTES_MAX);
+const _: () = assert!(SHEET_MARKS_MAX <= u16::MAX as usize);
 // What version 1 takes.
 const _: () = assert!(RUN_RAW_BYTES_TARGET + BUNDLE_INLINE_BYTES_MAX <= 1024 * 1024);
 const _: () = assert!(RUN_RAW_BYTES_MAX + RUN_BUNDLES_MAX * 8 + 4096 < FRAME_BYTES_MAX);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::{bundle::Body, chunk::reader::Reader, fault::Fault, id::BlobHash};
+use crate::{bundle::Body, chunk::reader::Reader, fault::Fault, id::BlobHash, limits};
 
 /// Begins a mark, and ends the text before it. `>` ends the mark.
 const OPEN: u8 = b'<';
@@ -36,8 +36,8 @@ pub(super) struct Sheet {
     pub files: Vec<(usize, BlobHash)>,
 }
 
-/// Lays out bundles, each a body and its inline files; `None` where that would not be shorter or
-/// a body does not tell of its files.
+/// Lays out bundles, each a body and its inline files; `None` where that would not be shorter, a
+/// body does not tell of its files, or there are more marks than [`limits::SHEET_MARKS_MAX`].
 pub(super) fn lay(bundles: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
     let (mut text, mut notes, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     let mut bodies_len = 0;
@@ -47,7 +47,7 @@ pub(super) fn lay(bundles: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
         bodies_len += body.len();
     }
     let mut sheet = Vec::with_capacity((text.len() + bodies_len) / 2);
-    by_columns(&text, &mut sheet);
+    by_columns(&text, &mut sheet)?;
     sheet.extend(notes);
     sheet.extend(rest);
     (sheet.len() < text.len() + bodies_len).then_some(sheet)
@@ -56,44 +56,54 @@ pub(super) fn lay(bundles: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
 /// Reads a sheet of bodies of these lengths and of `inline` bytes of files.
 ///
 /// # Errors
-/// [`Fault::Malformed`]. Memory is bounded by what the lengths say and by the sheet's own.
+/// [`Fault::Malformed`]. Memory is bounded by a few times what the lengths say.
 pub(super) fn read(sheet: &[u8], bodies: &[u32], inline: usize) -> Result<Sheet, Fault> {
     let mut reader = Reader(sheet);
     let text = from_columns(&mut reader, inline)?;
-    let mut files = Vec::new();
-    let mut notes = Vec::with_capacity(bodies.len());
+    let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut unread = text.as_slice();
-    for _ in bodies {
+    for len in bodies {
         let first = files.len();
-        for _ in 0..number(&mut reader)? {
-            let (file, behind) =
-                unread.split_at_checked(number(&mut reader)?).ok_or(Fault::Malformed)?;
-            files.push((file.len(), BlobHash::of(file)));
+        for _ in 0..at_most(number(&mut reader)?, limits::BODY_BLOBS_MAX)? {
+            let len = number(&mut reader)?;
+            let (file, behind) = unread.split_at_checked(len).ok_or(Fault::Malformed)?;
+            files.push((len, BlobHash::of(file)));
             unread = behind;
         }
-        let mut names = Vec::new();
+        // How much of the body is not accounted for: a name has a length, so names have an end.
+        let mut left = *len as usize;
         for _ in 0..number(&mut reader)? {
-            let (gap, file, len) =
-                (number(&mut reader)?, number(&mut reader)?, number(&mut reader)?);
-            let named = first.checked_add(file).and_then(|file| files.get(file));
-            let (file, hash) = named.ok_or(Fault::Malformed)?;
-            let name = name(hash, *file);
-            names.push((gap, name.get(..len).ok_or(Fault::Malformed)?.to_vec()));
+            let gap = at_most(number(&mut reader)?, left)?;
+            let file = at_most(number(&mut reader)?, limits::BODY_BLOBS_MAX)?;
+            let len = at_most(number(&mut reader)?, left - gap)?;
+            if len < NAME_BYTES_MIN || first + file >= files.len() {
+                return Err(Fault::Malformed);
+            }
+            left -= gap + len;
+            names.push(Name { gap, file: first + file, len });
         }
-        notes.push(names);
+        names.push(Name { gap: left, file: 0, len: 0 });
     }
     let mut all = Vec::with_capacity(bodies.iter().map(|len| *len as usize).sum());
-    for (len, names) in bodies.iter().zip(notes) {
-        let end = all.len() + *len as usize;
-        for (gap, name) in names {
-            all.extend_from_slice(part(&mut reader, gap)?);
-            all.extend(name);
+    for Name { gap, file, len } in names {
+        all.extend_from_slice(part(&mut reader, gap)?);
+        if len > 0 {
+            let (file, hash) = files[file];
+            all.extend_from_slice(name(&hash, file).get(..len).ok_or(Fault::Malformed)?);
         }
-        let behind = end.checked_sub(all.len()).ok_or(Fault::Malformed)?;
-        all.extend_from_slice(part(&mut reader, behind)?);
     }
     let whole = unread.is_empty() && reader.0.is_empty();
     if whole { Ok(Sheet { bodies: all, inline: text, files }) } else { Err(Fault::Malformed) }
+}
+
+/// A file's name inside a body, or the end of the body, of which it says nothing.
+struct Name {
+    /// Bytes before it.
+    gap: usize,
+    /// Whose name, among all files.
+    file: usize,
+    /// How much of it.
+    len: usize,
 }
 
 /// Adds the note about a body's files and where it tells their hashes, and the rest of it.
@@ -140,7 +150,7 @@ fn name(hash: &BlobHash, len: usize) -> Vec<u8> {
 
 /// Adds to `sheet` the marks of `text`, the walk over them, and the texts behind each of them. The
 /// first mark is empty and stands before everything.
-fn by_columns(text: &[u8], sheet: &mut Vec<u8>) {
+fn by_columns(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
     let mut marks = vec![Mark::default()];
     let mut places = BTreeMap::new();
     let mut walk = Vec::new();
@@ -167,6 +177,9 @@ fn by_columns(text: &[u8], sheet: &mut Vec<u8>) {
             },
             |usual| (USUAL, usual),
         );
+        if marks.len() > limits::SHEET_MARKS_MAX {
+            return None;
+        }
         put(&mut walk, step);
         marks[here].next = there;
         rest = &rest[marks[there].mark.len()..];
@@ -180,21 +193,23 @@ fn by_columns(text: &[u8], sheet: &mut Vec<u8>) {
     put(sheet, walk.len());
     sheet.extend(walk);
     marks.iter().filter(|mark| mark.says).for_each(|mark| sheet.extend_from_slice(&mark.texts));
+    Some(())
 }
 
 /// Reads `len` bytes that [`by_columns`] laid out.
 fn from_columns(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, Fault> {
     let mut marks = Vec::new();
-    for _ in 0..number(reader)? {
+    for _ in 0..at_most(number(reader)?, limits::SHEET_MARKS_MAX)? {
         let said = number(reader)?;
         let mark = part(reader, said / 2)?;
         marks.push(Column { mark, says: said % 2 == 1, ..Column::default() });
     }
+    let first = marks.first_mut().filter(|first| first.mark.is_empty());
+    first.ok_or(Fault::Malformed)?.times = 1;
     let steps = number(reader)?;
     let mut steps = Reader(part(reader, steps)?);
     let mut walk = vec![0];
-    let (mut here, mut met) = (0, 0);
-    marks.first_mut().ok_or(Fault::Malformed)?.times = 1;
+    let (mut here, mut met, mut left) = (0, 0, len);
     while !steps.0.is_empty() {
         let there = match number(&mut steps)? {
             USUAL => marks[here].next,
@@ -204,9 +219,13 @@ fn from_columns(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, Fault> {
             }
             place => place - 1,
         };
-        marks.get_mut(there).ok_or(Fault::Malformed)?.times += 1;
+        let column = marks.get_mut(there).filter(|column| !column.mark.is_empty());
+        let column = column.ok_or(Fault::Malformed)?;
+        // A mark is not empty, so a walk has an end.
+        left = left.checked_sub(column.mark.len()).ok_or(Fault::Malformed)?;
+        column.times += 1;
         marks[here].next = there;
-        walk.push(there);
+        walk.push(there as u16);
         here = there;
     }
     for column in marks.iter_mut().filter(|column| column.says && column.times > 0) {
@@ -215,15 +234,13 @@ fn from_columns(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, Fault> {
     }
     let mut text = Vec::with_capacity(len);
     for here in walk {
-        let column = &mut marks[here];
+        let column = &mut marks[usize::from(here)];
         let behind = if column.says { column.text()? } else { &[] };
-        if text.len() + column.mark.len() + behind.len() > len {
-            return Err(Fault::Malformed);
-        }
+        left = left.checked_sub(behind.len()).ok_or(Fault::Malformed)?;
         text.extend_from_slice(column.mark);
         text.extend_from_slice(behind);
     }
-    if text.len() == len { Ok(text) } else { Err(Fault::Malformed) }
+    if left == 0 { Ok(text) } else { Err(Fault::Malformed) }
 }
 
 /// A mark while a text is laid out.
@@ -265,6 +282,10 @@ impl<'a> Column<'a> {
         self.texts = &rest[1..];
         Ok(text)
     }
+}
+
+fn at_most(number: usize, max: usize) -> Result<usize, Fault> {
+    if number <= max { Ok(number) } else { Err(Fault::Malformed) }
 }
 
 fn part<'a>(reader: &mut Reader<'a>, len: usize) -> Result<&'a [u8], Fault> {

@@ -414,8 +414,7 @@ pub fn run(
         signature,
         payload: Run::pack(
             packing,
-            taken.iter().map(|(stored, _)| stored.body.as_slice()),
-            taken.iter().map(|(stored, _)| stored.inline.as_slice()),
+            taken.iter().map(|(stored, _)| (&stored.body[..], &stored.inline[..])),
         ),
     };
     Ok((run, large))

@@ -68,8 +68,7 @@ fn sheet(data: &[u8]) {
     let Ok(opened) = run.open() else { return };
     let payload = Run::pack(
         Packing { form: Form::Sheet, effort: Effort::Quick },
-        opened.iter().map(|bundle| &bundle.bytes[..]),
-        opened.iter().map(|bundle| &bundle.inline[..]),
+        opened.iter().map(|bundle| (&bundle.bytes[..], &bundle.inline[..])),
     );
     assert_eq!(Run { payload, ..run }.open(), Ok(opened));
 }

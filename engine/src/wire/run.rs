@@ -154,14 +154,13 @@ impl Packing {
 const SHEET: u8 = 1;
 
 impl Run {
-    /// Compresses the bodies and inline blobs of consecutive bundles.
+    /// Compresses consecutive bundles, each a body and its inline blobs.
     #[must_use]
     pub fn pack<'a>(
         Packing { form, effort }: Packing,
-        bodies: impl Iterator<Item = &'a [u8]>,
-        inline: impl Iterator<Item = &'a [u8]>,
+        bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Vec<u8> {
-        let bundles: Vec<_> = bodies.zip(inline).collect();
+        let bundles: Vec<_> = bundles.collect();
         let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
         let sheet = (form == Form::Sheet && files).then(|| sheet::lay(&bundles)).flatten();
         let packed = match sheet {
@@ -265,8 +264,7 @@ pub(super) mod tests {
             signature: Signature::from_bytes(&[0; 64]),
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                [bytes.as_slice()].into_iter(),
-                [inline].into_iter(),
+                [(&bytes[..], inline)].into_iter(),
             ),
         }
     }
@@ -288,7 +286,7 @@ pub(super) mod tests {
         let mut run = run(&body, b"wrong");
         let bytes = body.encode().unwrap();
         let packing = Packing { form: Form::Plain, effort: Effort::Quick };
-        run.payload = Run::pack(packing, [&bytes[..]].into_iter(), [&b"wrong"[..]].into_iter());
+        run.payload = Run::pack(packing, [(&bytes[..], &b"wrong"[..])].into_iter());
         assert_eq!(run.open(), Err(Fault::BadChunk));
         // In a sheet nobody can name another file than is there: the body is another then, which
         // its signature does not vouch for.

@@ -84,8 +84,7 @@ fn write_seeds() {
         signature: engine::bundle::Signature::from_bytes(&[9; 64]),
         payload: Run::pack(
             Packing { form: Form::Sheet, effort: Effort::Quick },
-            [bodies[1].as_slice()].into_iter(),
-            [b"<xml/>".as_slice()].into_iter(),
+            [(&bodies[1][..], &b"<xml/>"[..])].into_iter(),
         ),
     };
     let space = |rest| SpaceState { tenant, logs: vec![(log, 3)], rest, digest };
@@ -156,7 +155,7 @@ fn write_seeds() {
     });
     let sheet = |bodies: [&[u8]; 2], inline: [&[u8]; 2]| {
         let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
-        let packed = Run::pack(packing, bodies.into_iter(), inline.into_iter());
+        let packed = Run::pack(packing, bodies.into_iter().zip(inline));
         let sheet = zstd::bulk::decompress(&packed[1..], 10_000).unwrap();
         let lengths = [bodies[0].len(), bodies[1].len(), inline[0].len() + inline[1].len()];
         [lengths.map(|len| (len as u16).to_be_bytes()).concat(), sheet].concat()

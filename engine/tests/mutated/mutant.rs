@@ -243,8 +243,7 @@ impl<'a> Mutator<'a> {
             inline: inline.iter().map(|file| file.len() as u32).sum(),
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                bodies.iter().map(Vec::as_slice),
-                inline.iter().map(Vec::as_slice),
+                bodies.iter().map(Vec::as_slice).zip(inline.iter().map(Vec::as_slice)),
             ),
             ..self.genuine.clone()
         })

@@ -228,8 +228,7 @@ impl Writer {
             signature: said[said.len() - 1].3,
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                said.iter().map(|(body, ..)| body.as_slice()),
-                said.iter().map(|(_, inline, ..)| inline.as_slice()),
+                said.iter().map(|(body, inline, ..)| (&body[..], &inline[..])),
             ),
         }
     }

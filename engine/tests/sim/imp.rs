@@ -85,8 +85,7 @@ impl Imp {
             signature: Signature::from_bytes(&self.key.sign(&hash.0)),
             payload: Run::pack(
                 Packing { form: Form::Plain, effort: Effort::Quick },
-                [bytes.as_slice()].into_iter(),
-                [inline].into_iter(),
+                [(&bytes[..], inline)].into_iter(),
             ),
         }
     }

@@ -198,8 +198,7 @@ impl Writer {
             signature: Signature::from_bytes(&self.key.sign(&stored.hash.0)),
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                [&stored.body[..]].into_iter(),
-                [&stored.inline[..]].into_iter(),
+                [(&stored.body[..], &stored.inline[..])].into_iter(),
             ),
         }
     }

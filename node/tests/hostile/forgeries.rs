@@ -7,7 +7,7 @@ use engine::{
     grant::{Grant, Revocation},
     id::{BlobHash, DocumentId, Kind, LogId},
     limits,
-    wire::{Chunk, Frame, Run, Tenant},
+    wire::{Chunk, Effort, Form, Frame, Packing, Run, Tenant},
 };
 
 use crate::{
@@ -63,6 +63,18 @@ async fn a_forged_or_damaged_run_ends_that_session_with_its_fault() {
     let middle = run.payload.len() / 2;
     run.payload.truncate(middle);
     ends(&mut scene, "a cut payload", run, Fault::Malformed).await;
+
+    // A sheet names the file that is in it: the body is another than the one that was signed.
+    let mut run = good();
+    let bytes = unpacked(&run);
+    let (body, file) = bytes.split_at(run.bodies[0] as usize);
+    let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
+    run.payload = Run::pack(packing, [(body, &b"<xmm/>"[..])].into_iter());
+    assert_eq!((run.payload[0], file.len()), (1, 6), "a sheet of as many bytes");
+    ends(&mut scene, "a sheet with another file", run, Fault::BadSignature).await;
+    let mut run = good();
+    run.payload = [&[1][..], &packed(&vec![0; 50_000_000])].concat();
+    ends(&mut scene, "50 MB in a sheet", run, Fault::Malformed).await;
 
     // Bombs.
     let mut run = good();

@@ -180,9 +180,8 @@ impl Writer {
             inline: u32::try_from(inline.len()).unwrap(),
             signature: Signature::from_bytes(&self.identity.sign(&stored.hash.0)),
             payload: Run::pack(
-                Packing { form: Form::Sheet, effort: Effort::Quick },
-                [&stored.body[..]].into_iter(),
-                [inline].into_iter(),
+                Packing { form: Form::Plain, effort: Effort::Quick },
+                [(&stored.body[..], inline)].into_iter(),
             ),
         }
     }

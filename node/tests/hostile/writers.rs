@@ -47,8 +47,7 @@ fn joined(runs: &[&Run]) -> Run {
         inline: opened.iter().map(|bundle| bundle.inline.len() as u32).sum(),
         payload: Run::pack(
             Packing { form: Form::Sheet, effort: Effort::Quick },
-            opened.iter().map(|bundle| &bundle.bytes[..]),
-            opened.iter().map(|bundle| &bundle.inline[..]),
+            opened.iter().map(|bundle| (&bundle.bytes[..], &bundle.inline[..])),
         ),
         signature: last.signature,
         ..runs[0].clone()

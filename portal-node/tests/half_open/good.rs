@@ -79,8 +79,7 @@ impl GoodPeer {
             signature: Signature::from_bytes(&self.sign.sign(&stored.hash.0)),
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                [&stored.body[..]].into_iter(),
-                [].into_iter(),
+                [(&stored.body[..], &[][..])].into_iter(),
             ),
         };
         let began = Instant::now();

@@ -81,6 +81,7 @@ pub struct Mirror {
     writer: Mutex<()>,
     unflushed: AtomicUsize,
     renewals: AtomicUsize,
+    clearings: Mutex<BTreeMap<VatNumber, usize>>,
     moved: watch::Sender<u64>,
 }
 
@@ -117,6 +118,7 @@ impl Mirror {
             writer: Mutex::default(),
             unflushed: AtomicUsize::new(0),
             renewals: AtomicUsize::new(0),
+            clearings: Mutex::default(),
             moved: watch::Sender::new(0),
         };
         Ok((mirror, rebuilt))
@@ -145,11 +147,20 @@ impl Mirror {
         }
     }
 
-    /// How often it was set aside and begun anew since it was opened: what a reader keeps of it is
-    /// worth nothing once this has grown, whatever the position says.
+    /// How often the tenant's records were begun anew since the mirror was opened, with the mirror or
+    /// by themselves: what a reader keeps of them is worth nothing once this has grown, whatever the
+    /// position says.
     #[must_use]
-    pub fn renewals(&self) -> usize {
-        self.renewals.load(Ordering::Acquire)
+    pub fn renewals(&self, tenant: VatNumber) -> usize {
+        self.renewals.load(Ordering::Acquire) + self.clearings(tenant)
+    }
+
+    /// How often all of the tenant was removed since the mirror was opened: from then on a position
+    /// stands for something else.
+    #[must_use]
+    pub fn clearings(&self, tenant: VatNumber) -> usize {
+        let clearings = self.clearings.lock().unwrap_or_else(PoisonError::into_inner);
+        clearings.get(&tenant).copied().unwrap_or(0)
     }
 
     /// Makes `changes` and the place `at` that they lead to visible together. Positions only grow,
@@ -181,6 +192,10 @@ impl Mirror {
         }
         let db = self.db()?;
         self.noted(guarded(|| Ok(db.drop_tree(tree_name(tenant)).map(|_| ())?)))?;
+        // Behind the removal: who counts first and reads then has nothing of before.
+        let mut clearings = self.clearings.lock().unwrap_or_else(PoisonError::into_inner);
+        *clearings.entry(tenant).or_default() += 1;
+        drop(clearings);
         self.moved.send_modify(|count| *count += 1);
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Register {
     /// The register as of this moment, to read.
     fn followed(&self) -> Result<RwLockReadGuard<'_, Indexed>, MirrorError> {
         // Before the position: one that is set aside between them is met at the next question.
-        let renewals = self.mirror.renewals();
+        let renewals = self.mirror.renewals(self.tenant);
         let position = self.mirror.position(self.tenant)?;
         let indexed = self.indexed.read().unwrap_or_else(PoisonError::into_inner);
         if (indexed.renewals, indexed.position) == (renewals, position) {
@@ -177,7 +177,7 @@ impl Register {
     }
 
     fn follow(&self, indexed: &mut Indexed) -> Result<(), MirrorError> {
-        let renewals = self.mirror.renewals();
+        let renewals = self.mirror.renewals(self.tenant);
         let position = self.mirror.position(self.tenant)?;
         if renewals != indexed.renewals {
             // The mirror is being built anew: whatever it does not have yet cannot be read.
@@ -498,5 +498,10 @@ mod tests {
         books.position -= 1;
         books.invoice("6", "2026-02-06", false);
         assert_eq!(books.numbers(&all()), ["6"]);
+        // The tenant alone, for another truth that is as far.
+        books.mirror.clear(tenant()).unwrap();
+        books.position -= 1;
+        books.invoice("7", "2026-02-07", false);
+        assert_eq!(books.numbers(&all()), ["7"]);
     }
 }

@@ -80,11 +80,6 @@ impl Source {
         fresh.borrow().get(&self.tenant).copied()
     }
 
-    fn rebuilds(&self) -> u64 {
-        let count = self.asked.as_ref().map(|asked| asked.space.host().rebuilds());
-        count.and_then(|count| count.borrow().get(&self.tenant).copied()).unwrap_or(0)
-    }
-
     fn file(&self, document: DocumentId, hash: &BlobHash) -> Option<Vec<u8>> {
         archive::blob(&*self.store, self.tenant, &document, hash).ok().flatten()
     }
@@ -179,11 +174,11 @@ enum FillError {
 
 impl Work {
     fn run(&self) {
-        let mut rebuilds = self.source.rebuilds();
+        let mut clearings = 0;
         while !self.stop.load(Ordering::SeqCst) {
             let done = Shelf::open(&self.path)
                 .map_err(FillError::from)
-                .and_then(|mut shelf| self.follow(&mut shelf, &mut rebuilds));
+                .and_then(|mut shelf| self.follow(&mut shelf, &mut clearings));
             match done {
                 Ok(()) | Err(FillError::Stopped) => return,
                 Err(error) => {
@@ -195,19 +190,19 @@ impl Work {
         }
     }
 
-    fn follow(&self, shelf: &mut Shelf, rebuilds: &mut u64) -> Result<(), FillError> {
+    fn follow(&self, shelf: &mut Shelf, clearings: &mut usize) -> Result<(), FillError> {
         while !self.stop.load(Ordering::SeqCst) {
             let position = shelf.position()?;
             self.position.store(position, Ordering::SeqCst);
-            let wanted = self.source.rebuilds();
+            let cleared = self.source.mirror.clearings(self.source.tenant);
             let shown = self.source.mirror.position(self.source.tenant)?;
             // The mirror is behind while it is made anew, which changes nothing here; once it has
             // all there is and is still behind, what stands here came from another truth.
             let complete = self.source.durable().is_none_or(|durable| shown >= durable);
-            if wanted != *rebuilds || (shown < position && complete) {
+            if cleared != *clearings || (shown < position && complete) {
                 tracing::warn!(tenant = %self.source.tenant, "the tables for SQL are made anew");
                 shelf.empty()?;
-                *rebuilds = wanted;
+                *clearings = cleared;
                 continue;
             }
             if !self.batch(shelf, position, shown)? {

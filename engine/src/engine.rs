@@ -266,6 +266,11 @@ impl Engine {
         self.known.get(&(*peer, tenant))
     }
 
+    /// The same of every peer and tenant, for status.
+    pub fn all_known(&self) -> impl Iterator<Item = (&(PeerId, VatNumber), &Vector)> {
+        self.known.iter()
+    }
+
     /// The sessions, for status.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
         self.sessions.iter().map(|(id, session)| (*id, session))

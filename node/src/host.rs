@@ -329,16 +329,16 @@ impl Host {
             reading: self.reading(),
             ..View::default()
         };
-        for tenant in self.engine.tenants() {
-            view.spaces.insert(tenant, self.engine.vector(tenant));
-            let peers = self.config.portals.iter().copied();
-            for peer in peers.chain(self.engine.authority().admitted().into_keys()) {
-                if let Some(known) = self.engine.known(&peer, tenant) {
-                    view.known.insert((peer, tenant), known.clone());
-                }
+        view.spaces.extend(self.engine.tenants().map(|one| (one, self.engine.vector(one))));
+        let admitted = self.engine.authority().admitted();
+        // Each once: a portal has thousands of tenants, and a peer for each of them.
+        for ((peer, tenant), known) in self.engine.all_known() {
+            let spoken_with = self.config.portals.contains(peer) || admitted.contains_key(peer);
+            if spoken_with && view.spaces.contains_key(tenant) {
+                view.known.insert((*peer, *tenant), known.clone());
             }
         }
-        view.admitted = self.engine.authority().admitted().into_keys().collect();
+        view.admitted = admitted.into_keys().collect();
         for (id, session) in self.engine.sessions() {
             if let Some(line) = self.lines.get(&id) {
                 view.sessions.push(SessionView {

@@ -18,7 +18,10 @@ use engine::{
     limits::{RUN_BUNDLES_MAX, RUN_RAW_BYTES_TARGET},
     store::{Batch, Store as _},
 };
-use node::{intake::Intake, truth::{Truth, TruthOptions}};
+use node::{
+    intake::Intake,
+    truth::{Truth, TruthOptions},
+};
 
 use crate::{
     invoices::{as_json, change, tenant},
@@ -153,7 +156,8 @@ fn stored(tenant: VatNumber, documents: u64, runs: usize, dir: &Path) -> io::Res
     let mut bundles = Vec::new();
     for n in 0..documents {
         let invoice = Invoice::received(tenant, n);
-        let receiving = Receiving { sdi_id: (20_000_000_000 + n * 11).to_string(), at_ms: 0, metadata: None };
+        let receiving =
+            Receiving { sdi_id: (20_000_000_000 + n * 11).to_string(), at_ms: 0, metadata: None };
         let intake = Intake::read(&invoice.name, &invoice.xml, Some(receiving));
         let item = intake.map_err(io::Error::other)?.item(log).map_err(io::Error::other)?;
         let blobs = vec![BlobRef::of(&invoice.xml)];

@@ -28,8 +28,9 @@ pub(super) fn failover(lines: &[Line]) -> String {
     let mut out = String::from(
         "\n## Failover\nA client writes every 10 ms over two lines of 40 ms, and after two seconds \
          something fails. Time until the first message written after that was acknowledged, and in \
-         brackets the longest time without any acknowledgement; one run of each. Ours has a warm standby and \
-         stores what it acknowledges; the yardsticks store nothing.\n\n| what fails |",
+         brackets the longest time without any acknowledgement; ours is the median of three runs, a \
+         yardstick one run. Ours has a warm standby and stores what it acknowledges; the yardsticks \
+         store nothing.\n\n| what fails |",
     );
     for system in &systems {
         let _ = write!(out, " {system} |");

@@ -58,6 +58,9 @@ pub struct Session {
     pub opened: Time,
     /// Last frame heard.
     pub heard: Time,
+    /// Whether a `Pong` has come: the peer has read our `Hello`, and what it asks for because
+    /// of it came before.
+    pub answered: bool,
     spaces: BTreeMap<VatNumber, Remote>,
     due: BTreeSet<Due>,
     asked: BTreeSet<Due>,
@@ -143,6 +146,7 @@ impl Session {
             form: Form::Plain,
             opened: now,
             heard: now,
+            answered: false,
             spaces: BTreeMap::new(),
             due: BTreeSet::new(),
             asked: BTreeSet::new(),

@@ -47,6 +47,7 @@ impl Engine {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.heard = now;
+        session.answered |= session.greeted && matches!(frame, Frame::Pong(_));
         let pong = if let Frame::Pong(n) = frame { Some(n) } else { None };
         self.effects.push_back(Effect::Heard { session: id, pong });
         let greeted = self.sessions.get(&id).is_some_and(|session| session.greeted);

@@ -375,7 +375,7 @@ impl World {
         if ahead { routes.progressed(at) } else { routes.satisfied(at) }
     }
 
-    /// In periodic mode, closes everything once nothing is left to do.
+    /// In periodic mode, closes everything once nothing is left to do (`node/src/host/dispatch.rs`).
     fn rest(&mut self, n: usize) {
         let at = self.since_start(n);
         if self.hosts[n].period.is_none() {
@@ -385,7 +385,7 @@ impl World {
         let Some(routes) = &mut process.routes else { return };
         let settled = Duration::from_millis(200);
         let talked = process.engine.sessions().any(|(_, session)| {
-            session.greeted && session.primary && at.since(session.heard) >= settled
+            session.primary && session.answered && at.since(session.heard) >= settled
         });
         if routes.awake() && talked && process.engine.is_at_rest() {
             routes.rest(at);

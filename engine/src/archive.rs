@@ -403,13 +403,14 @@ pub fn run(
     let large = taken.iter().any(|(_, large)| *large);
     let (last, _) = taken.last().expect("at least one signed bundle was taken");
     let signature = last.signature.expect("a run ends at a signed bundle");
+    let lengths: Vec<_> = taken.iter().map(|(stored, _)| stored.body.len() as u32).collect();
     let run = Run {
         tenant: Tenant(tenant),
         log,
         first: after + 1,
         previous: taken[0].0.previous,
         origin: (after == 0).then(|| OriginParts::from(origin)),
-        bodies: taken.iter().map(|(stored, _)| stored.body.len() as u32).collect(),
+        bodies: packing.form.told(&lengths),
         inline: taken.iter().map(|(stored, _)| stored.inline.len() as u32).sum(),
         signature,
         payload: Run::pack(

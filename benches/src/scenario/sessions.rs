@@ -132,10 +132,10 @@ async fn connect(
         open.spawn(async move {
             while let Some(Ok((_, bytes))) = receiver.recv().await {
                 let answer = match Frame::decode(&bytes) {
-                    Ok(Frame::Run(run)) => Frame::Ack {
-                        tenant: run.tenant,
-                        logs: vec![(run.log, run.first + run.bodies.len() as u64 - 1)],
-                    },
+                    Ok(Frame::Run(run)) => {
+                        let Ok(last) = run.last() else { continue };
+                        Frame::Ack { tenant: run.tenant, logs: vec![(run.log, last)] }
+                    }
                     Ok(Frame::Ping(n)) => Frame::Pong(n),
                     _ => continue,
                 };

@@ -48,10 +48,11 @@ fn frame(data: &[u8]) {
     }
 }
 
-/// A sheet as a run brings it, behind the lengths of its two bodies and of their files (u16, big
-/// endian). What opens, laid out anew, opens as the same.
+/// A sheet as a run brings it, behind how many bodies there are that are as long as the first, and
+/// the lengths of the first and last body and of their files (u16, big endian). What opens, laid out
+/// anew, opens as the same.
 fn sheet(data: &[u8]) {
-    let Some((lengths, sheet)) = data.split_at_checked(6) else { return };
+    let Some((&[more, ref lengths @ ..], sheet)) = data.split_first_chunk::<7>() else { return };
     let lengths: Vec<_> =
         lengths.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(two[1])).collect();
     let run = Run {
@@ -60,7 +61,7 @@ fn sheet(data: &[u8]) {
         first: 1,
         previous: ChainHash::START,
         origin: None,
-        bodies: lengths[..2].to_vec(),
+        bodies: vec![lengths[0], 0, more.into(), lengths[1]],
         inline: lengths[2],
         signature: Signature::from_bytes(&[9; 64]),
         payload: [&[1][..], &stored(&sheet[..sheet.len().min(100_000)])].concat(),

@@ -30,7 +30,7 @@ pub struct Run {
     pub previous: ChainHash,
     /// Who writes the log; present when `first` is 1.
     pub origin: Option<OriginParts>,
-    /// Length in bytes of each body.
+    /// Length in bytes of each body, as they travel: see [`Run::lengths`].
     pub bodies: Vec<u32>,
     /// Length in bytes of all inline blobs together.
     pub inline: u32,
@@ -111,12 +111,12 @@ impl Effort {
     }
 }
 
-/// What is in a run's zstd frame.
+/// What is in a run's zstd frame, and how the lengths of its bodies are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// All bodies, then each bundle's inline blobs, in order. Every version reads it.
     Plain,
-    /// A sheet, behind a byte that says so, wherever that is shorter. Since version 2.
+    /// A sheet, behind a byte that says so, wherever that is of use. Since version 2.
     Sheet,
 }
 
@@ -125,6 +125,23 @@ impl Form {
     #[must_use]
     pub const fn for_version(highest: u16) -> Self {
         if highest >= 2 { Self::Sheet } else { Self::Plain }
+    }
+
+    /// Lengths of bodies as they travel. A body is never empty, so since version 2 a 0 says that
+    /// the length before it comes again, and how often: of a thousand status changes all are alike.
+    #[must_use]
+    pub fn told(self, lengths: &[u32]) -> Vec<u32> {
+        if self == Self::Plain {
+            return lengths.to_vec();
+        }
+        let mut told = Vec::new();
+        for alike in lengths.chunk_by(|one, other| one == other) {
+            match alike {
+                [len, _, _, ..] => told.extend([*len, 0, alike.len() as u32 - 1]),
+                few => told.extend_from_slice(few),
+            }
+        }
+        told
     }
 }
 
@@ -161,8 +178,7 @@ impl Run {
         bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Vec<u8> {
         let bundles: Vec<_> = bundles.collect();
-        let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
-        let sheet = (form == Form::Sheet && files).then(|| sheet::lay(&bundles)).flatten();
+        let sheet = (form == Form::Sheet).then(|| sheet::lay(&bundles)).flatten();
         let packed = match sheet {
             Some(sheet) => effort.compress(&sheet).map(|packed| [&[SHEET][..], &packed].concat()),
             None => {
@@ -176,12 +192,33 @@ impl Run {
     /// Number of the last bundle.
     ///
     /// # Errors
-    /// [`Fault::Malformed`] when the run is empty or its numbers overflow.
+    /// [`Fault`] when the run is empty or its numbers overflow.
     pub fn last(&self) -> Result<Seq, Fault> {
-        if self.first == 0 || self.bodies.is_empty() {
+        let count = self.lengths()?.len() as u64;
+        if self.first == 0 || count == 0 {
             return Err(Fault::Malformed);
         }
-        self.first.checked_add(self.bodies.len() as u64 - 1).ok_or(Fault::Malformed)
+        self.first.checked_add(count - 1).ok_or(Fault::Malformed)
+    }
+
+    /// Length in bytes of each body.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] where one comes again that never came, [`Fault::TooLarge`] when there
+    /// are more than [`limits::RUN_BUNDLES_MAX`].
+    pub fn lengths(&self) -> Result<Vec<u32>, Fault> {
+        let (mut lengths, mut told) = (Vec::new(), self.bodies.iter());
+        while let Some(len) = told.next() {
+            let (len, count) = match len {
+                0 => lengths.last().copied().zip(told.next().copied()).ok_or(Fault::Malformed)?,
+                len => (*len, 1),
+            };
+            if count as usize > limits::RUN_BUNDLES_MAX - lengths.len() {
+                return Err(Fault::TooLarge);
+            }
+            lengths.extend(std::iter::repeat_n(len, count as usize));
+        }
+        Ok(lengths)
     }
 
     /// Decompresses and takes apart, within limits. Every inline blob's bytes are checked
@@ -191,23 +228,25 @@ impl Run {
     /// [`Fault`] names what is wrong with the bytes.
     pub fn open(&self) -> Result<Vec<Received>, Fault> {
         self.last()?;
-        let bodies_len: u64 = self.bodies.iter().map(|len| u64::from(*len)).sum();
+        let lengths = self.lengths()?;
+        let bodies_len: u64 = lengths.iter().map(|len| u64::from(*len)).sum();
         let raw_len = bodies_len + u64::from(self.inline);
         if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {
             return Err(Fault::TooLarge);
         }
-        let unpack = |packed: &[u8]| {
+        let unpack = |packed: &[u8], len_max| {
             // The capacity bounds the output: a bomb fails instead of growing.
-            zstd::bulk::decompress(packed, raw_len as usize).map_err(|_| Fault::Malformed)
+            zstd::bulk::decompress(packed, len_max).map_err(|_| Fault::Malformed)
         };
-        let bodies_len = bodies_len as usize;
+        let (bodies_len, raw_len) = (bodies_len as usize, raw_len as usize);
         let Sheet { bodies, inline, files } = match self.payload.split_first() {
             Some((&SHEET, packed)) => {
-                sheet::read(&unpack(packed)?, &self.bodies, self.inline as usize)?
+                let sheet = unpack(packed, sheet::len_max(raw_len, lengths.len()))?;
+                sheet::read(&sheet, &lengths, self.inline as usize)?
             }
             _ => {
-                let mut bodies = unpack(&self.payload)?;
-                if bodies.len() as u64 != raw_len {
+                let mut bodies = unpack(&self.payload, raw_len)?;
+                if bodies.len() != raw_len {
                     return Err(Fault::Malformed);
                 }
                 let inline = bodies.split_off(bodies_len);
@@ -216,9 +255,9 @@ impl Run {
         };
         let (mut bodies, mut inline) = (bodies.as_slice(), inline.as_slice());
         let mut files = files.into_iter();
-        let mut received = Vec::with_capacity(self.bodies.len());
-        for len in &self.bodies {
-            let bytes = take(&mut bodies, *len as usize)?;
+        let mut received = Vec::with_capacity(lengths.len());
+        for len in lengths {
+            let bytes = take(&mut bodies, len as usize)?;
             let body = Body::decode(bytes)?;
             let own = take(&mut inline, body.inline_bytes())?;
             let mut rest = own;
@@ -309,6 +348,28 @@ pub(super) mod tests {
         run.payload =
             [&[SHEET][..], &zstd::bulk::compress(&vec![0; 50_000_000], 1).unwrap()].concat();
         assert_eq!(run.open(), Err(Fault::Malformed));
+    }
+
+    #[test]
+    fn lengths_that_come_again_are_told_once() {
+        let lengths: Vec<_> = [vec![7; 4095], vec![3], vec![5; 2], vec![6; 3]].concat();
+        let told = Form::Sheet.told(&lengths);
+        assert_eq!(told, [7, 0, 4094, 3, 5, 5, 6, 0, 2]);
+        assert_eq!(Form::Plain.told(&lengths), lengths);
+        let of = |bodies: &[u32]| Run { bodies: bodies.to_vec(), ..run(&Body::default(), b"") };
+        assert_eq!(of(&told[..7]).lengths(), Err(Fault::TooLarge), "one more than there may be");
+        assert_eq!(of(&told[3..]).lengths(), Ok(lengths[4095..].to_vec()));
+        assert_eq!(of(&told[3..]).last(), Ok(6));
+        for (told, fault) in [
+            (&[][..], Fault::Malformed),
+            (&[0, 2], Fault::Malformed),
+            (&[4, 0], Fault::Malformed),
+            (&[4, 0, u32::MAX], Fault::TooLarge),
+            (&[4, 0, 4095, 4], Fault::TooLarge),
+        ] {
+            assert_eq!(of(told).last(), Err(fault), "{told:?}");
+            assert_eq!(of(told).open(), Err(fault), "{told:?}");
+        }
     }
 
     fn sheet_of(body: &[u8], file: &[u8]) -> Vec<u8> {

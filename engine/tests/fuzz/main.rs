@@ -153,17 +153,30 @@ fn write_seeds() {
         let items = vec![Item::Change { document, change: BlobHash::of(file).as_bytes().to_vec() }];
         Body { written_ms: 5, items, blobs: vec![BlobRef::of(file)] }.encode().unwrap()
     });
-    let sheet = |bodies: [&[u8]; 2], inline: [&[u8]; 2]| {
+    let sheet = |bodies: &[&[u8]], inline: &[&[u8]]| {
         let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
-        let packed = Run::pack(packing, bodies.into_iter().zip(inline));
+        let packed = Run::pack(packing, bodies.iter().copied().zip(inline.iter().copied()));
         let sheet = zstd::bulk::decompress(&packed[1..], 10_000).unwrap();
-        let lengths = [bodies[0].len(), bodies[1].len(), inline[0].len() + inline[1].len()];
-        [lengths.map(|len| (len as u16).to_be_bytes()).concat(), sheet].concat()
+        let last = bodies.len() - 1;
+        let lengths = [bodies[0].len(), bodies[last].len(), inline.concat().len()];
+        let lengths = lengths.map(|len| (len as u16).to_be_bytes()).concat();
+        [&[last as u8 - 1][..], &lengths, &sheet].concat()
     };
+    // Ten marks as an ERP sets them, and one word.
+    let mark = |n: u8| {
+        let document = DocumentId::invoice(&BlobHash::of(&[n])).sibling(Kind::Annotation);
+        let note = [AnnotationEdit::Paid(Some(1_764_000_000_000 + u64::from(n) * 999))];
+        let change = annotation::edit(log, &[], &note).unwrap().unwrap();
+        let items = vec![Item::Change { document, change }];
+        Body { written_ms: 5 + u64::from(n), items, blobs: Vec::new() }.encode().unwrap()
+    };
+    let marks: Vec<_> = (0..10).map(mark).collect();
+    let marks: Vec<_> = marks.iter().chain([&bodies[0]]).map(Vec::as_slice).collect();
     let sheets = [
-        sheet([&told[0], &told[1]], [&files[0], &files[1]]),
-        sheet([&told[1], &bodies[0]], [&files[1], &[]]),
-        sheet([&told[0], &told[0]], [&files[0], &files[0]]),
+        sheet(&[&told[0], &told[1]], &[&files[0], &files[1]]),
+        sheet(&[&told[1], &bodies[0]], &[&files[1], &[]]),
+        sheet(&[&told[0], &told[0]], &[&files[0], &files[0]]),
+        sheet(&marks, &[&b""[..]; 11]),
     ];
     // Changes of one document, each behind its length.
     let chain = |changes: &[&[u8]]| -> Vec<u8> {

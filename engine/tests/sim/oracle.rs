@@ -245,7 +245,7 @@ impl World {
             }
             Frame::Run(run) => {
                 about.push(run.tenant.0);
-                let last = run.first + run.bodies.len() as Seq - 1;
+                let last = run.last().expect("a run has bundles");
                 self.oracle.disclose(run.tenant.0, run.log, last);
             }
             Frame::Chunk(chunk) => about.push(chunk.tenant.0),

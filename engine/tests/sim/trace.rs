@@ -123,7 +123,7 @@ fn name(event: &Event) -> (&'static str, usize) {
 fn brief(frame: &Frame) -> String {
     match frame {
         Frame::Run(run) => {
-            format!("Run {:?} {}+{} of {}", run.log, run.first, run.bodies.len(), run.tenant.0)
+            format!("Run {:?} {}-{:?} of {}", run.log, run.first, run.last(), run.tenant.0)
         }
         Frame::Chunk(chunk) => format!("Chunk {:?} {}", chunk.cut, chunk.index),
         Frame::Hello(hello) => {

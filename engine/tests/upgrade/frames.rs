@@ -117,7 +117,7 @@ pub fn samples() -> Vec<Kept> {
         signature: Signature::from_bytes(&std::array::from_fn(|n| n as u8)),
         payload: b"not opened here".to_vec(),
     };
-    let later = Run { first: 300, origin: None, ..run.clone() };
+    let later = Run { first: 300, origin: None, bodies: vec![3, 0, 9, 400], ..run.clone() };
     let mut frames = vec![
         Frame::Hello(Hello {
             versions: engine::wire::VERSIONS,

@@ -1,5 +1,5 @@
 //! What each protocol version wrote, kept as it was written and read by the current code: every
-//! kind of frame, and a history of signed bundles with what it adds up to.
+//! kind of frame, a history of signed bundles with what it adds up to, and runs laid out as sheets.
 //!
 //! A fixture is never written anew for a version that is in use: `write_fixtures` is for a version
 //! that is being made (`cargo test -p engine --test upgrade -- --ignored`), and reads whether the
@@ -18,6 +18,7 @@ mod history;
 mod keys;
 mod later;
 mod replica;
+mod sheets;
 
 use std::{fs, path::PathBuf};
 
@@ -74,4 +75,5 @@ fn unhex(hex: &str) -> Vec<u8> {
 fn write_fixtures() {
     keep("frames", &frames::samples());
     keep("history", &history::sample());
+    keep("sheets", &sheets::samples());
 }

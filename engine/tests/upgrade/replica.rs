@@ -186,19 +186,27 @@ impl Writer {
 
     /// The same of a body's bytes, whatever they are.
     pub fn say_bytes(&mut self, body: Vec<u8>, inline: Vec<u8>) -> Run {
-        let (seq, stored) = self.log.append(body, inline);
+        self.say_bundles(vec![(body, inline)])
+    }
+
+    /// Several bundles in one run, each a body's bytes and its inline files.
+    pub fn say_bundles(&mut self, bundles: Vec<(Vec<u8>, Vec<u8>)>) -> Run {
+        let said: Vec<_> =
+            bundles.into_iter().map(|(body, inline)| self.log.append(body, inline)).collect();
+        let (first, last) = (said[0].0, &said[said.len() - 1].1);
+        let lengths: Vec<_> = said.iter().map(|(_, stored)| stored.body.len() as u32).collect();
         Run {
             tenant: Tenant(self.tenant),
             log: self.id(),
-            first: seq,
-            previous: stored.previous,
-            origin: (seq == 1).then(|| (&self.origin).into()),
-            bodies: vec![stored.body.len() as u32],
-            inline: stored.inline.len() as u32,
-            signature: Signature::from_bytes(&self.key.sign(&stored.hash.0)),
+            first,
+            previous: said[0].1.previous,
+            origin: (first == 1).then(|| (&self.origin).into()),
+            bodies: Form::Sheet.told(&lengths),
+            inline: said.iter().map(|(_, stored)| stored.inline.len() as u32).sum(),
+            signature: Signature::from_bytes(&self.key.sign(&last.hash.0)),
             payload: Run::pack(
                 Packing { form: Form::Sheet, effort: Effort::Quick },
-                [(&stored.body[..], &stored.inline[..])].into_iter(),
+                said.iter().map(|(_, stored)| (&stored.body[..], &stored.inline[..])),
             ),
         }
     }

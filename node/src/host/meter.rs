@@ -206,7 +206,10 @@ fn carried(counters: &[Counter; 3]) -> Carried {
 }
 
 fn bundles(frame: &Frame) -> u64 {
-    if let Frame::Run(run) = frame { run.bodies.len() as u64 } else { 0 }
+    match frame {
+        Frame::Run(run) => run.lengths().map_or(0, |lengths| lengths.len() as u64),
+        _ => 0,
+    }
 }
 
 fn is_ping(frame: &Frame) -> bool {

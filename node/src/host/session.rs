@@ -106,7 +106,7 @@ impl Line {
         let read = move || {
             let (run, large) =
                 archive::run(&*store, tenant, &origin, after, upto, Packing { form, effort })?;
-            let last = run.first + run.bodies.len() as Seq - 1;
+            let last = run.last().expect("a run that was read has bundles");
             let frame = Frame::Run(run);
             meter.said(&frame);
             let bytes = Bytes::from(frame.encode());

@@ -90,6 +90,9 @@ async fn a_forged_or_damaged_run_ends_that_session_with_its_fault() {
     run.bodies = vec![0; limits::RUN_BUNDLES_MAX + 1];
     ends(&mut scene, "too many bundles", run, Fault::TooLarge).await;
     let mut run = good();
+    run.bodies = vec![9, 0, u32::MAX];
+    ends(&mut scene, "4 thousand million bundles in three numbers", run, Fault::TooLarge).await;
+    let mut run = good();
     run.first = u64::MAX;
     run.bodies = vec![1, 1];
     ends(&mut scene, "numbers that overflow", run, Fault::Malformed).await;

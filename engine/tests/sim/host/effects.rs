@@ -139,7 +139,7 @@ impl World {
                     Packing { form, effort: Effort::Quick },
                 ) {
                     Ok((run, large)) if open(self, session) => {
-                        let upto = run.first + run.bodies.len() as Seq - 1;
+                        let upto = run.last().expect("a run has bundles");
                         let bytes = Frame::Run(run.clone()).encode().len();
                         let handed_over = self.transmit(n, session, Frame::Run(run));
                         let input = Box::new(Input::RunSent { session, upto, bytes, large });

@@ -112,7 +112,9 @@ async fn coming(ledger: &mut Ledger, options: &ErpOptions) -> Result<Figures, An
     loop {
         for (samples, question) in samples.iter_mut().zip(QUESTIONS) {
             let times = (question.times / 100).max(1);
-            samples.extend(door.client(&client, question, samples.len(), times).await?);
+            let statements = ask::prepare(&client, question, samples.len()).await?;
+            let about = (samples.len(), times);
+            samples.extend(door.client(&client, question, &statements, about).await?);
         }
         let row = client.query_one("SELECT documents, behind FROM sync_status", &[]).await?;
         let (documents, behind): (i64, i64) = (row.get(0), row.get(1));

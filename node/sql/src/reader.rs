@@ -24,9 +24,10 @@ use rusqlite::{
 use crate::{error::SqlError, functions};
 
 /// Memory for one connection's pages, and for what a sort keeps before it goes to disk.
-const CACHE_KIB: i64 = 2048;
-/// Memory of all statements of all connections together; beyond it they fail with 53200.
-const HEAP_BYTES: i64 = 96 * 1024 * 1024;
+const CACHE_KIB: i64 = 1024;
+/// Memory of all statements of all connections together; beyond it they fail with 53200. Pages of
+/// 64 connections may be 64 MiB of it.
+const HEAP_BYTES: i64 = 128 * 1024 * 1024;
 /// Longest text or blob: above the longest original.
 const VALUE_BYTES_MAX: i32 = 64 * 1024 * 1024;
 /// Steps of SQLite's machine between two looks at the clock: about 0.1 ms.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use engine::{
-    archive,
+    archive::{self, ReadError},
     id::{BlobHash, DocumentId, Kind, VatNumber},
     record::Record,
     store::Store,
@@ -30,6 +30,7 @@ use sql::{
 
 use crate::{
     api::{query::hex, space::Space},
+    feed::Cursor,
     mirror::{Mirror, MirrorError},
 };
 
@@ -168,6 +169,8 @@ enum FillError {
     Shelf(#[from] ShelfError),
     #[error(transparent)]
     Mirror(#[from] MirrorError),
+    #[error(transparent)]
+    Truth(#[from] ReadError),
     #[error("it is over")]
     Stopped,
 }
@@ -191,21 +194,32 @@ impl Work {
     }
 
     fn follow(&self, shelf: &mut Shelf, clearings: &mut usize) -> Result<(), FillError> {
+        let Source { tenant, mirror, store, .. } = &*self.source;
+        let mut founded = false;
         while !self.stop.load(Ordering::SeqCst) {
-            let position = shelf.position()?;
+            let (position, digest) = shelf.place()?;
+            let at = Cursor::new(position, digest);
             self.position.store(position, Ordering::SeqCst);
-            let cleared = self.source.mirror.clearings(self.source.tenant);
-            let shown = self.source.mirror.position(self.source.tenant)?;
+            let cleared = mirror.clearings(*tenant);
+            let shown = mirror.position(*tenant)?;
             // The mirror is behind while it is made anew, which changes nothing here; once it has
             // all there is and is still behind, what stands here came from another truth.
-            let complete = self.source.durable().is_none_or(|durable| shown >= durable);
-            if cleared != *clearings || (shown < position && complete) {
-                tracing::warn!(tenant = %self.source.tenant, "the tables for SQL are made anew");
+            let durable = self.source.durable();
+            let complete = durable.is_none_or(|durable| shown >= durable);
+            let mut foreign = cleared != *clearings || (shown < position && complete);
+            // So did what stands here since before the start, perhaps: the process may have ended
+            // between the mirror's clearing and this.
+            if !founded && position <= durable.unwrap_or(shown) {
+                founded = archive::feed_digest(&**store, *tenant, position)? == at.digest();
+                foreign |= !founded;
+            }
+            if foreign {
+                tracing::warn!(%tenant, "the tables for SQL are made anew");
                 shelf.empty()?;
                 *clearings = cleared;
                 continue;
             }
-            if !self.batch(shelf, position, shown)? {
+            if !self.batch(shelf, at, shown)? {
                 self.rest(PAUSE);
             }
         }
@@ -213,12 +227,12 @@ impl Work {
     }
 
     /// One batch. False when there is nothing more.
-    fn batch(&self, shelf: &mut Shelf, position: u64, shown: u64) -> Result<bool, FillError> {
+    fn batch(&self, shelf: &mut Shelf, at: Cursor, shown: u64) -> Result<bool, FillError> {
         let Source { tenant, mirror, store, .. } = &*self.source;
-        let mut changes = mirror.changes_after(*tenant, position, BATCH)?;
+        let mut changes = mirror.changes_after(*tenant, at.position, BATCH)?;
         let Some(last) = changes.last() else {
-            if shown > position {
-                shelf.apply::<FillError>(shown, [])?;
+            if shown > at.position {
+                shelf.apply::<FillError>((shown, self.digest(at, shown)?), [])?;
             }
             return Ok(false);
         };
@@ -238,8 +252,25 @@ impl Work {
             });
             Ok((rows::key(change.document), entry))
         });
-        shelf.apply(upto, entries)?;
+        shelf.apply((upto, self.digest(at, upto)?), entries)?;
         Ok(true)
+    }
+
+    /// The digest of what the truth holds up to `upto`, behind `at`.
+    fn digest(&self, at: Cursor, upto: u64) -> Result<u64, ReadError> {
+        let Source { tenant, store, .. } = &*self.source;
+        let (mut position, mut digest) = (at.position, at.digest());
+        loop {
+            let rows = archive::feed(&**store, *tenant, position, BATCH)?;
+            let Some((last, ..)) = rows.last() else { return Ok(digest) };
+            position = *last;
+            let here = rows.iter().take_while(|(place, ..)| *place <= upto);
+            let prints = here.map(|(_, log, seq)| archive::fingerprint(log, *seq));
+            digest = prints.fold(digest, u64::wrapping_add);
+            if position >= upto {
+                return Ok(digest);
+            }
+        }
     }
 
     fn rest(&self, longest: Duration) {

@@ -26,6 +26,8 @@ pub struct Firsts {
 struct Seen {
     has_sent: bool,
     position: u64,
+    /// Which mirror the position is of.
+    renewals: usize,
 }
 
 impl Firsts {
@@ -42,9 +44,10 @@ impl Firsts {
     pub fn has_sent(&self, tenant: VatNumber) -> Result<bool, MirrorError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.entry(tenant).or_default();
-        if seen.position > self.mirror.position(tenant)? {
-            // The mirror is being built anew.
-            seen.position = 0;
+        let renewals = self.mirror.renewals(tenant);
+        if seen.renewals != renewals {
+            // The mirror was begun anew, maybe upon a truth that has its bundles in another order.
+            (seen.renewals, seen.position) = (renewals, 0);
         }
         while !seen.has_sent {
             let changes = self.mirror.changes_after(tenant, seen.position, BATCH)?;

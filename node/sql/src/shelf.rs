@@ -16,11 +16,13 @@ use rusqlite::{Connection, OpenFlags, params_from_iter, types::Value};
 
 use crate::{
     catalog, functions,
-    table::{STATISTICS, TABLES},
+    table::{STATISTICS, TABLES, Table},
 };
 
 /// Of the schema, the catalogue, and how rows are made. Another version is filled anew.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
+/// The table of invoices.
+const INVOICES: &str = "invoices";
 /// Memory for the writer's pages.
 const CACHE_KIB: i64 = 4096;
 
@@ -104,41 +106,53 @@ impl Shelf {
             sql += &format!("DELETE FROM \"{}\";\n", table.name);
         }
         sql += "DELETE FROM _standing; DELETE FROM _mark; DELETE FROM _document;
-            UPDATE _head SET position = 0, documents = 0, state = random(); COMMIT;";
+            UPDATE _head SET position = 0, digest = 0, documents = 0, state = random(); COMMIT;";
         self.db.execute_batch(&sql).map_err(|error| self.named(&error))
     }
 
-    /// The position in the mirror's feed up to which everything is here.
+    /// The position in the mirror's feed up to which everything is here, and the digest of what
+    /// the truth held up to there, as the writer gave them.
     ///
     /// # Errors
     /// [`ShelfError`]
-    pub fn position(&self) -> Result<u64, ShelfError> {
-        let found: rusqlite::Result<i64> =
-            self.db.query_row("SELECT position FROM _head", [], |row| row.get(0));
-        Ok(u64::try_from(found.map_err(|error| self.named(&error))?).unwrap_or(0))
+    pub fn place(&self) -> Result<(u64, u64), ShelfError> {
+        let found = self.db.query_row("SELECT position, digest FROM _head", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
+        let (position, digest): (i64, i64) = found.map_err(|error| self.named(&error))?;
+        Ok((u64::try_from(position).unwrap_or(0), digest.cast_unsigned()))
     }
 
-    /// Makes `entries` (a document's id in hexadecimal and what it says) and `position` visible
-    /// together. They are taken one by one. Many are written quickest in the order of their ids:
+    /// Makes `entries` (a document's id in hexadecimal and what it says) and the place they lead
+    /// to visible together. They are taken one by one. Many are written quickest in the order of their ids:
     /// rows lie in that order, and each page is then written once.
     ///
     /// # Errors
     /// [`ShelfError`], or that of an entry; nothing was changed.
     pub fn apply<E: From<ShelfError>>(
         &mut self,
-        position: u64,
+        (position, digest): (u64, u64),
         entries: impl IntoIterator<Item = Result<(String, Entry), E>>,
     ) -> Result<(), E> {
         let path = &self.path;
         let named = |error: rusqlite::Error| E::from(named(path, &error));
         let all = self.db.transaction().map_err(named)?;
+        let mut invoices = Vec::new();
         for entry in entries {
             let (document, entry) = entry?;
-            put(&all, &document, &entry).map_err(named)?;
+            put(&all, &document, entry, &mut invoices).map_err(named)?;
+        }
+        invoices.sort_by_key(|(_, values)| dated(values));
+        for (document, values) in &invoices {
+            insert(&all, INVOICES, values).map_err(named)?;
+            stand(&all, document).map_err(named)?;
         }
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        all.execute("UPDATE _head SET position = ?1, state = random()", [position])
-            .map_err(named)?;
+        all.execute(
+            "UPDATE _head SET position = ?1, digest = ?2, state = random()",
+            [position, digest.cast_signed()],
+        )
+        .map_err(named)?;
         all.commit().map_err(named)
     }
 
@@ -181,8 +195,8 @@ impl Shelf {
         }
         sql += "CREATE TABLE _standing (document TEXT PRIMARY KEY, state TEXT, sdi_id TEXT, alarm INTEGER) WITHOUT ROWID;
             CREATE TABLE _mark (document TEXT PRIMARY KEY, registered_at INTEGER, paid_at INTEGER, notes TEXT) WITHOUT ROWID;
-            CREATE TABLE _head (position INTEGER NOT NULL, documents INTEGER NOT NULL, state INTEGER NOT NULL);
-            INSERT INTO _head VALUES (0, 0, random());
+            CREATE TABLE _head (position INTEGER NOT NULL, digest INTEGER NOT NULL, documents INTEGER NOT NULL, state INTEGER NOT NULL);
+            INSERT INTO _head VALUES (0, 0, 0, random());
             CREATE TABLE _document (document TEXT PRIMARY KEY) WITHOUT ROWID;\n";
         sql += &catalog::schema();
         sql += "ANALYZE sqlite_schema;\n";
@@ -203,8 +217,13 @@ fn named(path: &Path, error: &rusqlite::Error) -> ShelfError {
     ShelfError { path: path.display().to_string(), why: error.to_string() }
 }
 
-/// Puts a document's rows in the place of those it had.
-fn put(db: &Connection, document: &str, entry: &Entry) -> rusqlite::Result<()> {
+/// Puts a document's rows in the place of those it had, but those of `invoices` among `invoices`.
+fn put(
+    db: &Connection,
+    document: &str,
+    entry: Entry,
+    invoices: &mut Vec<(String, Vec<Value>)>,
+) -> rusqlite::Result<()> {
     let new =
         db.prepare_cached("INSERT OR IGNORE INTO _document VALUES (?1)")?.execute([document])?;
     if new > 0 {
@@ -214,14 +233,17 @@ fn put(db: &Connection, document: &str, entry: &Entry) -> rusqlite::Result<()> {
         Entry::Invoice(rows) => {
             remove_invoice(db, document)?;
             for (table, values) in rows {
-                insert(db, table, values)?;
+                if table == INVOICES {
+                    invoices.push((document.to_owned(), values));
+                } else {
+                    insert(db, table, &values)?;
+                }
             }
-            stand(db, document)?;
         }
         Entry::Outcome { state, sdi_id, alarm, rows } => {
             remove_outcomes(db, document)?;
             for values in rows {
-                insert(db, "outcomes", values)?;
+                insert(db, "outcomes", &values)?;
             }
             db.prepare_cached("INSERT OR REPLACE INTO _standing VALUES (?1, ?2, ?3, ?4)")?
                 .execute((document, state, sdi_id, alarm))?;
@@ -234,11 +256,11 @@ fn put(db: &Connection, document: &str, entry: &Entry) -> rusqlite::Result<()> {
         }
         Entry::Profile(values) => {
             db.execute("DELETE FROM profile", [])?;
-            insert(db, "profile", values)?;
+            insert(db, "profile", &values)?;
         }
         Entry::Contract(values) => {
             db.execute("DELETE FROM contracts", [])?;
-            insert(db, "contracts", values)?;
+            insert(db, "contracts", &values)?;
         }
         Entry::Gone => {
             remove_invoice(db, document)?;
@@ -246,6 +268,16 @@ fn put(db: &Connection, document: &str, entry: &Entry) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a row of `invoices` has for its date, for sorting.
+fn dated(values: &[Value]) -> Option<i64> {
+    let mut columns = Table::named(INVOICES)?.stored();
+    let place = columns.position(|column| column.name == "date")?;
+    match values.get(place)? {
+        Value::Integer(date) => Some(*date),
+        _ => None,
+    }
 }
 
 fn remove_outcomes(db: &Connection, document: &str) -> rusqlite::Result<()> {

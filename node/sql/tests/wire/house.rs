@@ -119,7 +119,7 @@ pub fn add(path: &Path, vat: &str, n: u32) {
 }
 
 fn apply(shelf: &mut Shelf, position: u64, entries: Vec<(String, Entry)>) {
-    shelf.apply(position, entries.into_iter().map(Ok::<_, ShelfError>)).unwrap();
+    shelf.apply((position, 0), entries.into_iter().map(Ok::<_, ShelfError>)).unwrap();
 }
 
 fn invoice(vat: &str, n: u32) -> (String, Entry) {

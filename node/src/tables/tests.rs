@@ -127,7 +127,7 @@ fn a_shelf_follows_the_mirror_and_is_made_anew_when_it_must() {
     shelf.empty().unwrap();
     shelf.apply::<ShelfError>((2, 7), []).unwrap();
     drop(shelf);
-    let _filler = Filler::start(path.clone(), Arc::clone(&source)).unwrap();
+    let _filler = Filler::start(path, Arc::clone(&source)).unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while one("SELECT count(*) FROM invoices") != Value::Integer(1) {
         assert!(Instant::now() < end, "the tables went on from another truth");

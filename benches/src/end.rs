@@ -301,7 +301,9 @@ impl End {
     /// # Errors
     /// As [`End::answer`].
     pub fn write(&mut self, what: What, first: u64, count: u64) -> Result<Vec<Said>, AnyError> {
-        let (in_flight, every_ms, acknowledged) = (256, 0, false);
+        // What the SdI says comes one after the other, and is said in that order.
+        let in_flight = if what == What::Statuses { 1 } else { 256 };
+        let (every_ms, acknowledged) = (0, false);
         self.order(&Order::Write { what, first, count, in_flight, every_ms, acknowledged })?;
         self.written()
     }

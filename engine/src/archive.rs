@@ -16,20 +16,25 @@
 
 mod feed;
 mod files;
+mod index;
+mod known;
 mod row;
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use crate::{
     bundle::{Body, ChainHash, Item, Origin, PublicKey, Signature},
-    id::{BlobHash, DocumentId, Incarnation, LogId, Seq, VatNumber},
+    id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
     limits,
     store::{Batch, Store, StoreError, Table},
+    vector::Vector,
     wire::{OriginParts, Packing, Run, Tenant},
 };
 
 pub use feed::{feed, feed_digest, fingerprint};
 pub use files::{blob, missing_chunks, put_chunk, read_chunk};
+pub use index::{changes, index};
+pub use known::resolve;
 use row::{after, be, bundle_key, checked, chunk, join, open_checked, read_tenant, tenant_key};
 
 /// A bundle as it is stored.
@@ -46,6 +51,8 @@ pub struct Stored {
     /// The inline blobs' bytes.
     pub inline: Vec<u8>,
 }
+
+type Parts<'a> = (ChainHash, ChainHash, Option<&'a [u8; 72]>, &'a [u8], &'a [u8]);
 
 /// The state of one log as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,23 +119,40 @@ impl Stored {
         value
     }
 
-    /// Reads a row and checks it: the body against the bundle's hash, each inline blob
-    /// against its name. The signature, which no hash covers and only its writer's key could
-    /// tell from another, has a check of its own: whoever sent a damaged one would be blamed.
-    fn decode(tenant: VatNumber, log: &LogId, seq: Seq, value: &[u8]) -> Option<Self> {
+    /// Reads the body of a row and checks it, and nothing else of the row.
+    fn decode_body(tenant: VatNumber, log: &LogId, seq: Seq, value: &[u8]) -> Option<Body> {
+        let (previous, hash, _, body, _) = Self::split(value)?;
+        let whole = previous.next(tenant, log, seq, body) == hash;
+        whole.then(|| Body::decode(body).ok()).flatten()
+    }
+
+    /// The parts of a row: both hashes, the signature with its check, the body, the inline blobs.
+    fn split(value: &[u8]) -> Option<Parts<'_>> {
         let mut rest = value;
         let previous = ChainHash(*chunk(&mut rest)?);
         let hash = ChainHash(*chunk(&mut rest)?);
         let signature = match chunk::<1>(&mut rest)? {
             [0] => None,
-            [1] => {
-                let signature = open_checked(&hash.0, chunk::<72>(&mut rest)?)?;
-                Some(Signature::from_bytes(signature.try_into().ok()?))
-            }
+            [1] => Some(chunk::<72>(&mut rest)?),
             _ => return None,
         };
         let body_len = u32::from_be_bytes(*chunk(&mut rest)?) as usize;
         let (body, inline) = rest.split_at_checked(body_len)?;
+        Some((previous, hash, signature, body, inline))
+    }
+
+    /// Reads a row and checks it: the body against the bundle's hash, each inline blob
+    /// against its name. The signature, which no hash covers and only its writer's key could
+    /// tell from another, has a check of its own: whoever sent a damaged one would be blamed.
+    fn decode(tenant: VatNumber, log: &LogId, seq: Seq, value: &[u8]) -> Option<Self> {
+        let (previous, hash, signature, body, inline) = Self::split(value)?;
+        let signature = match signature {
+            Some(signature) => {
+                let signature = open_checked(&hash.0, signature)?;
+                Some(Signature::from_bytes(signature.try_into().ok()?))
+            }
+            None => None,
+        };
         if previous.next(tenant, log, seq, body) != hash {
             return None;
         }
@@ -347,7 +371,8 @@ pub fn whole_bundles(store: &dyn Store, visit: &mut dyn FnMut(VatNumber, &Body))
 
 /// Reads the run that begins after `after`, cut at a bundle whose signature we hold, near
 /// [`Packing::raw_bytes_target`] and at or before `upto`. A bundle with a large blob is
-/// alone in its run; the second value tells whether this is one.
+/// alone in its run; the second value tells whether this is one. The run refers to what the
+/// receiver has of `held`, where that is not empty.
 ///
 /// # Errors
 /// [`ReadError`]
@@ -357,6 +382,7 @@ pub fn run(
     origin: &Origin,
     after: Seq,
     upto: Seq,
+    held: &Vector,
     packing: Packing,
 ) -> Result<(Run, bool), ReadError> {
     let log = origin.log();
@@ -365,6 +391,7 @@ pub fn run(
     let mut raw = 0;
     let mut seq = after;
     let mut damaged = None;
+    let mut about = BTreeSet::new();
     store.scan(
         Table::Bundles,
         &bundle_key(tenant, &log, after + 1),
@@ -377,8 +404,8 @@ pub fn run(
                 damaged = Some(seq);
                 return ControlFlow::Break(());
             };
-            let large =
-                Body::decode(&stored.body).is_ok_and(|body| body.large_blobs().next().is_some());
+            let body = Body::decode(&stored.body).unwrap_or_default();
+            let large = body.large_blobs().next().is_some();
             let size = stored.body.len() + stored.inline.len();
             let full = signed > 0
                 && (large
@@ -388,6 +415,9 @@ pub fn run(
                 return ControlFlow::Break(());
             }
             raw += size;
+            if !held.is_empty() {
+                about.extend(known::about(&body));
+            }
             let ends_run = stored.signature.is_some();
             taken.push((stored, large));
             if ends_run {
@@ -413,56 +443,13 @@ pub fn run(
         bodies: packing.form.told(&lengths),
         inline: taken.iter().map(|(stored, _)| stored.inline.len() as u32).sum(),
         signature,
-        payload: Run::pack(
+        payload: Run::pack_referring(
             packing,
             taken.iter().map(|(stored, _)| (&stored.body[..], &stored.inline[..])),
+            &known::known(store, tenant, &about, held),
         ),
     };
     Ok((run, large))
-}
-
-/// The changes of one document, in the order of their logs and numbers.
-///
-/// # Errors
-/// [`ReadError`]
-pub fn changes(
-    store: &dyn Store,
-    tenant: VatNumber,
-    document: &DocumentId,
-) -> Result<Vec<Vec<u8>>, ReadError> {
-    let mut changes = Vec::new();
-    for (log, seq) in index(store, tenant, document)? {
-        let stored = bundle(store, tenant, &log, seq)?;
-        let Ok(body) = Body::decode(&stored.body) else {
-            return Err(ReadError::Damaged { tenant, log, seq });
-        };
-        changes.extend(body.items.into_iter().filter_map(|item| match item {
-            Item::Change { document: of, change } if of == *document => Some(change),
-            _ => None,
-        }));
-    }
-    Ok(changes)
-}
-
-/// The bundles that touch `document`.
-///
-/// # Errors
-/// [`ReadError`]
-pub fn index(
-    store: &dyn Store,
-    tenant: VatNumber,
-    document: &DocumentId,
-) -> Result<Vec<(LogId, Seq)>, ReadError> {
-    let prefix = join(&[&tenant_key(tenant), document.as_bytes()]);
-    let mut rows = Vec::new();
-    store.scan(Table::Index, &prefix, &after(&prefix), &mut |key, _| {
-        let mut rest = &key[24..];
-        if let (Some(log), Some(seq)) = (chunk(&mut rest), chunk(&mut rest)) {
-            rows.push((LogId::from_bytes(*log), u64::from_be_bytes(*seq)));
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(rows)
 }
 
 fn read_tip(key: &[u8], value: &[u8]) -> Option<Tip> {

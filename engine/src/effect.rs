@@ -10,6 +10,7 @@ use crate::{
     log::Place,
     session::SessionId,
     store::{Batch, StoreError},
+    vector::Vector,
     wire::{Form, Frame},
 };
 
@@ -48,7 +49,7 @@ pub enum Input {
         /// Whether, having dialled, we want to be pushed to here.
         primary: bool,
     },
-    /// A frame arrived.
+    /// A frame arrived. What a run refers to was looked up (see [`crate::archive::resolve`]).
     Received {
         /// Where.
         session: SessionId,
@@ -186,6 +187,8 @@ pub enum Effect {
         after: Seq,
         /// The last bundle to send at most.
         upto: Seq,
+        /// What the peer is known to hold, which a run may refer to; empty where it may not.
+        held: Vector,
         /// The form that the peer reads.
         form: Form,
     },

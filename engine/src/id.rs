@@ -223,6 +223,16 @@ impl DocumentId {
         Self(id)
     }
 
+    /// How much the documents about one invoice share of their ids: all but the kind.
+    pub const ABOUT_BYTES: usize = 15;
+
+    /// What the documents about one invoice share of their ids.
+    #[must_use]
+    pub fn about(&self) -> [u8; Self::ABOUT_BYTES] {
+        let [_, about @ ..] = self.0;
+        about
+    }
+
     /// Reads an id from a store key or a bundle. Its kind may be unknown: see [`Self::kind`].
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -56,10 +56,11 @@
 //!                     self.store.barrier().unwrap(); // only now is it durable
 //!                     self.engine.handle(Time::ZERO, Input::Committed { commit });
 //!                 }
-//!                 Effect::SendRun { session, tenant, origin, after, upto, form } => {
+//!                 Effect::SendRun { session, tenant, origin, after, upto, held, form } => {
 //!                     let packing = Packing { form, effort: Effort::Quick };
-//!                     let (run, large) =
-//!                         archive::run(&self.store, tenant, &origin, after, upto, packing).unwrap();
+//!                     let run =
+//!                         archive::run(&self.store, tenant, &origin, after, upto, &held, packing);
+//!                     let (run, large) = run.unwrap();
 //!                     let upto = run.last().unwrap();
 //!                     self.wire.push(Frame::Run(run));
 //!                     let sent = Input::RunSent { session, upto, bytes: 0, large };

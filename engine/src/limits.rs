@@ -1,6 +1,8 @@
 //! Every bound in one place: what an outsider can send, what we hold in flight, how
 //! long we wait. The unit is in the name, the reason beside the number.
 
+use crate::id::Seq;
+
 /// Longest frame after its length prefix: a full run that did not compress, and its header.
 pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bodies and inline blobs of one run before compression. Large enough that a signature (64 B,
@@ -14,6 +16,13 @@ pub const RUN_RAW_BYTES_TARGET: usize = 512 * 1024;
 pub const LONG_RUN_RAW_BYTES_TARGET: usize = 1792 * 1024;
 /// Different marks in a run that is laid out as a sheet; invoices have some four hundred.
 pub const SHEET_MARKS_MAX: usize = 16_384;
+/// Invoices that a run refers to instead of naming them: so many rows a stranger can make us look
+/// up, and so many bytes of them. An invoice takes 6 kB.
+pub const RUN_REFERENCES_MAX: usize = RUN_BUNDLES_MAX;
+/// See [`RUN_REFERENCES_MAX`].
+pub const RUN_REFERRED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A run of fewer bundles refers to nothing: to say where things are would cost what it saves.
+pub const REFERRING_BUNDLES_MIN: Seq = 8;
 /// Bundles in one run.
 pub const RUN_BUNDLES_MAX: usize = 4096;
 /// One bundle's body, without blobs.

@@ -262,6 +262,12 @@ impl Session {
         Some((due, after))
     }
 
+    /// Whether the peer asked for this.
+    #[must_use]
+    pub fn is_asked(&self, due: &Due) -> bool {
+        self.asked.contains(due)
+    }
+
     /// The peer stores nothing of what it did not acknowledge: nothing is on its way any more.
     /// Returns the logs that are to be offered again.
     pub fn lost_flight(&mut self) -> BTreeSet<(VatNumber, LogId)> {

@@ -17,6 +17,7 @@ mod run;
 mod sheet;
 
 pub use run::{Effort, Form, OriginParts, Packing, Received, Run};
+pub use sheet::{InvoiceId, Known, Reference};
 
 /// Protocol versions this program speaks, lowest and highest.
 pub const VERSIONS: (u16, u16) = (1, 2);

@@ -66,6 +66,12 @@ fn sheet(data: &[u8]) {
         signature: Signature::from_bytes(&[9; 64]),
         payload: [&[1][..], &stored(&sheet[..sheet.len().min(100_000)])].concat(),
     };
+    let referring = Run { payload: [&[2][..], &run.payload[1..]].concat(), ..run.clone() };
+    if let Ok(references) = referring.references() {
+        assert!(references.len() <= limits::RUN_REFERENCES_MAX);
+        let invoices: Vec<_> = references.iter().map(|(_, seq)| [*seq as u8; 15]).collect();
+        let _ = referring.resolved(&invoices).map(|resolved| resolved.open());
+    }
     let Ok(opened) = run.open() else { return };
     let payload = Run::pack(
         Packing { form: Form::Sheet, effort: Effort::Quick },

@@ -124,11 +124,17 @@ impl Engine {
         while let Some(session) = self.sessions.get_mut(&id) {
             let form = session.form;
             let Some((due, after)) = session.next_run() else { return };
+            let refers = form == Form::Sheet && !session.is_asked(&due);
             let log = self.spaces.get(&due.tenant).and_then(|space| space.logs.get(&due.log));
             match log.map(|log| (log.durable().0, log.origin().clone())) {
                 Some((upto, origin)) if upto > after => {
                     let tenant = due.tenant;
-                    let effect = Effect::SendRun { session: id, tenant, origin, after, upto, form };
+                    let held = session
+                        .holding(tenant)
+                        .filter(|_| refers && upto - after >= limits::REFERRING_BUNDLES_MIN);
+                    let held = held.cloned().unwrap_or_default();
+                    let effect =
+                        Effect::SendRun { session: id, tenant, origin, after, upto, held, form };
                     return self.effects.push_back(effect);
                 }
                 _ => self.on(id, Session::unsent),
@@ -371,6 +377,9 @@ impl Engine {
             // Written after the writer's revocation: it counts nowhere, so it is not kept.
             return Ok(());
         }
+        if run.refers() {
+            return self.unresolved(id, tenant, log, last);
+        }
         let received = run.open()?;
         for item in received.iter().flat_map(|bundle| &bundle.body.items) {
             judge(item, role, tenant, log)?;
@@ -466,6 +475,24 @@ impl Engine {
     fn ask_again(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> Result<(), Fault> {
         let after = self.pending(tenant, &log);
         self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+        Ok(())
+    }
+
+    /// A run refers to what cannot be read here: a row is damaged, or the peer takes us for further
+    /// than we are. It is asked for, and so comes without references, unless all of it is here.
+    fn unresolved(
+        &mut self,
+        id: SessionId,
+        tenant: VatNumber,
+        log: LogId,
+        last: Seq,
+    ) -> Result<(), Fault> {
+        if self.pending(tenant, &log) < last {
+            return self.ask_again(id, tenant, log);
+        }
+        self.note(id, tenant, &[(log, last)]);
+        let logs = vec![(log, self.vector(tenant).get(&log))];
+        self.send(id, Frame::Ack { tenant: Tenant(tenant), logs });
         Ok(())
     }
 

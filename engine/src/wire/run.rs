@@ -7,7 +7,7 @@ use zstd::bulk::Compressor;
 
 use super::{
     Tenant,
-    sheet::{self, Sheet},
+    sheet::{self, InvoiceId, Known, Reference, Sheet},
 };
 use crate::{
     bundle::{Body, ChainHash, Origin, PublicKey, Signature},
@@ -167,20 +167,35 @@ impl Packing {
     }
 }
 
-/// Says that a sheet follows. A zstd frame begins with 0x28.
+/// Say that a sheet follows, and one that refers to what the receiver has. A zstd frame begins
+/// with 0x28.
 const SHEET: u8 = 1;
+const REFERRING: u8 = 2;
 
 impl Run {
     /// Compresses consecutive bundles, each a body and its inline blobs.
     #[must_use]
     pub fn pack<'a>(
-        Packing { form, effort }: Packing,
+        packing: Packing,
         bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Vec<u8> {
+        Self::pack_referring(packing, bundles, &Known::new())
+    }
+
+    /// The same for whoever has the known invoices, which a sheet then refers to.
+    #[must_use]
+    pub fn pack_referring<'a>(
+        Packing { form, effort }: Packing,
+        bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        known: &Known,
+    ) -> Vec<u8> {
         let bundles: Vec<_> = bundles.collect();
-        let sheet = (form == Form::Sheet).then(|| sheet::lay(&bundles)).flatten();
+        let sheet = (form == Form::Sheet).then(|| sheet::lay(&bundles, known)).flatten();
         let packed = match sheet {
-            Some(sheet) => effort.compress(&sheet).map(|packed| [&[SHEET][..], &packed].concat()),
+            Some((sheet, refers)) => {
+                let kind = if refers { REFERRING } else { SHEET };
+                effort.compress(&sheet).map(|packed| [&[kind][..], &packed].concat())
+            }
             None => {
                 let (bodies, inline): (Vec<_>, Vec<_>) = bundles.into_iter().unzip();
                 effort.compress(&[bodies.concat(), inline.concat()].concat())
@@ -221,32 +236,46 @@ impl Run {
         Ok(lengths)
     }
 
+    /// Whether it refers to what the receiver has: it opens once that was looked up.
+    #[must_use]
+    pub fn refers(&self) -> bool {
+        self.payload.first() == Some(&REFERRING)
+    }
+
+    /// What it refers to, in order: bundles of its tenant, each for the first invoice it brings.
+    ///
+    /// # Errors
+    /// [`Fault`] names what is wrong with the bytes.
+    pub fn references(&self) -> Result<Vec<Reference>, Fault> {
+        if self.refers() { sheet::references(&self.unpacked()?.0) } else { Ok(Vec::new()) }
+    }
+
+    /// The run without references, which are to these invoices. If they are to others, so are the
+    /// bodies others, for which the signature does not stand.
+    ///
+    /// # Errors
+    /// [`Fault`] names what is wrong with the bytes.
+    pub fn resolved(mut self, invoices: &[InvoiceId]) -> Result<Self, Fault> {
+        let (sheet, lengths) = self.unpacked()?;
+        let sheet = sheet::read(&sheet, &lengths, self.inline as usize, Some(invoices))?;
+        let plain = Effort::Quick.compress(&[sheet.bodies, sheet.inline].concat());
+        self.payload = plain.map_err(|_| Fault::Malformed)?;
+        Ok(self)
+    }
+
     /// Decompresses and takes apart, within limits. Every inline blob's bytes are checked
     /// against its name.
     ///
     /// # Errors
     /// [`Fault`] names what is wrong with the bytes.
     pub fn open(&self) -> Result<Vec<Received>, Fault> {
-        self.last()?;
-        let lengths = self.lengths()?;
-        let bodies_len: u64 = lengths.iter().map(|len| u64::from(*len)).sum();
-        let raw_len = bodies_len + u64::from(self.inline);
-        if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {
-            return Err(Fault::TooLarge);
-        }
-        let unpack = |packed: &[u8], len_max| {
-            // The capacity bounds the output: a bomb fails instead of growing.
-            zstd::bulk::decompress(packed, len_max).map_err(|_| Fault::Malformed)
-        };
-        let (bodies_len, raw_len) = (bodies_len as usize, raw_len as usize);
-        let Sheet { bodies, inline, files } = match self.payload.split_first() {
-            Some((&SHEET, packed)) => {
-                let sheet = unpack(packed, sheet::len_max(raw_len, lengths.len()))?;
-                sheet::read(&sheet, &lengths, self.inline as usize)?
-            }
+        let (mut bodies, lengths) = self.unpacked()?;
+        let Sheet { bodies, inline, files } = match self.payload.first() {
+            Some(&SHEET) => sheet::read(&bodies, &lengths, self.inline as usize, None)?,
+            Some(&REFERRING) => return Err(Fault::Malformed),
             _ => {
-                let mut bodies = unpack(&self.payload, raw_len)?;
-                if bodies.len() != raw_len {
+                let bodies_len: usize = lengths.iter().map(|len| *len as usize).sum();
+                if bodies.len() != bodies_len + self.inline as usize {
                     return Err(Fault::Malformed);
                 }
                 let inline = bodies.split_off(bodies_len);
@@ -276,6 +305,25 @@ impl Run {
             received.push(Received { bytes: bytes.to_vec(), body, inline: own.to_vec() });
         }
         if inline.is_empty() { Ok(received) } else { Err(Fault::Malformed) }
+    }
+
+    /// The payload decompressed, within limits, and the length of each body.
+    fn unpacked(&self) -> Result<(Vec<u8>, Vec<u32>), Fault> {
+        self.last()?;
+        let lengths = self.lengths()?;
+        let bodies_len: u64 = lengths.iter().map(|len| u64::from(*len)).sum();
+        let raw_len = bodies_len + u64::from(self.inline);
+        if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {
+            return Err(Fault::TooLarge);
+        }
+        let raw_len = raw_len as usize;
+        let (packed, len_max) = match self.payload.split_first() {
+            Some((&(SHEET | REFERRING), sheet)) => (sheet, sheet::len_max(raw_len, lengths.len())),
+            _ => (&self.payload[..], raw_len),
+        };
+        // The capacity bounds the output: a bomb fails instead of growing.
+        let unpacked = zstd::bulk::decompress(packed, len_max).map_err(|_| Fault::Malformed)?;
+        Ok((unpacked, lengths))
     }
 }
 
@@ -373,7 +421,7 @@ pub(super) mod tests {
     }
 
     fn sheet_of(body: &[u8], file: &[u8]) -> Vec<u8> {
-        let sheet = sheet::lay(&[(body, file)]).unwrap();
+        let (sheet, _) = sheet::lay(&[(body, file)], &Known::new()).unwrap();
         [&[SHEET][..], &Effort::Quick.compress(&sheet).unwrap()].concat()
     }
 

@@ -1,15 +1,19 @@
 //! A sheet: the bodies and files of a run, with like beside like (PROTOCOL.md section 3.1). What
 //! zstd would have to say again stands where it is said once: files by [`columns`], bodies by
-//! [`places`]; and what a receiver can compute is left out ([`notes`]).
+//! [`places`]; what a receiver can compute is left out ([`notes`]), and so is what it can look up
+//! ([`references`]).
 
 mod columns;
 mod notes;
 mod places;
+mod references;
 
+pub use self::references::{InvoiceId, Known, Reference};
 use self::{
     columns::{put_text, read_text},
     notes::Note,
     places::{put_rests, read_rests},
+    references::{put_references, read_references},
 };
 use crate::{chunk::reader::Reader, fault::Fault, id::BlobHash};
 
@@ -23,15 +27,20 @@ pub(super) struct Sheet {
     pub files: Vec<(usize, BlobHash)>,
 }
 
-/// Lays out bundles, each a body and its inline files; `None` where that is of no use: it is not
-/// shorter and no bodies are alike, a body does not tell of its files, or there are more marks than
+/// Lays out bundles, each a body and its inline files, for whoever has the known invoices; tells
+/// whether it refers to any. `None` where that is of no use: it is not shorter and no bodies are
+/// alike, a body does not tell of its files, or there are more marks than
 /// [`crate::limits::SHEET_MARKS_MAX`].
-pub(super) fn lay(bundles: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
+pub(super) fn lay(bundles: &[(&[u8], &[u8])], known: &Known) -> Option<(Vec<u8>, bool)> {
+    let mut references = Vec::new();
     let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
     let (mut text, mut noted, mut notes) = (Vec::new(), 0, Vec::new());
     let (mut rests, mut bodies_len, mut passed) = (Vec::with_capacity(bundles.len()), 0, 0);
     for (body, inline) in bundles {
-        let note = if files { Note::of(body, inline.len())? } else { Note::default() };
+        let note = match files || !known.is_empty() {
+            true => Note::of(body, inline.len(), known, &mut references)?,
+            false => Note::default(),
+        };
         if note.is_empty() {
             passed += 1;
         } else {
@@ -43,13 +52,17 @@ pub(super) fn lay(bundles: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
         text.extend_from_slice(inline);
         bodies_len += body.len();
     }
+    let refers = !references.is_empty();
     let mut sheet = Vec::with_capacity(text.len() / 2 + bodies_len);
+    if refers {
+        put_references(&references, &mut sheet);
+    }
     put_text(&text, &mut sheet)?;
     put(&mut sheet, noted);
     sheet.extend(notes);
     let alike = put_rests(&rests, &mut sheet);
-    let is_of_use = if files { sheet.len() < text.len() + bodies_len } else { alike };
-    is_of_use.then_some(sheet)
+    let is_of_use = alike && !files || sheet.len() < text.len() + bodies_len;
+    is_of_use.then_some((sheet, refers))
 }
 
 /// How long a sheet may be that stands for `raw_len` bytes, so many bodies among them.
@@ -57,12 +70,30 @@ pub(super) const fn len_max(raw_len: usize, bodies: usize) -> usize {
     raw_len + bodies
 }
 
-/// Reads a sheet of bodies of these lengths and of `inline` bytes of files.
+/// What a sheet refers to that does, in order.
+///
+/// # Errors
+/// [`Fault::Malformed`]
+pub(super) fn references(sheet: &[u8]) -> Result<Vec<Reference>, Fault> {
+    read_references(&mut Reader(sheet))
+}
+
+/// Reads a sheet of bodies of these lengths and of `inline` bytes of files. `invoices` are what
+/// it refers to, if it does.
 ///
 /// # Errors
 /// [`Fault::Malformed`]. Memory is bounded by a few times what the lengths say.
-pub(super) fn read(sheet: &[u8], bodies: &[u32], inline: usize) -> Result<Sheet, Fault> {
+pub(super) fn read(
+    sheet: &[u8],
+    bodies: &[u32],
+    inline: usize,
+    invoices: Option<&[InvoiceId]>,
+) -> Result<Sheet, Fault> {
     let mut reader = Reader(sheet);
+    if invoices.is_some() {
+        read_references(&mut reader)?;
+    }
+    let mut invoices = invoices.unwrap_or_default().iter();
     let text = read_text(&mut reader, inline)?;
     let mut notes = vec![Note::default(); bodies.len()];
     let mut at = 0;
@@ -79,10 +110,10 @@ pub(super) fn read(sheet: &[u8], bodies: &[u32], inline: usize) -> Result<Sheet,
     let (mut all, mut rests) = (Vec::with_capacity(rests.len()), Reader(&rests));
     for (note, len) in notes.iter().zip(lens) {
         let own = note.files(&mut unread)?;
-        note.whole(part(&mut rests, len)?, &own, &mut all)?;
+        note.whole(part(&mut rests, len)?, &own, &mut invoices, &mut all)?;
         files.extend(own);
     }
-    let whole = unread.is_empty() && reader.0.is_empty();
+    let whole = unread.is_empty() && reader.0.is_empty() && invoices.as_slice().is_empty();
     if whole { Ok(Sheet { bodies: all, inline: text, files }) } else { Err(Fault::Malformed) }
 }
 
@@ -100,7 +131,7 @@ fn number(reader: &mut Reader<'_>) -> Result<usize, Fault> {
 }
 
 /// Adds a number as LEB128.
-fn put(out: &mut Vec<u8>, mut number: usize) {
+fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -138,11 +169,11 @@ mod tests {
     fn there_and_back(bundles: &[Vec<Vec<u8>>]) -> Option<usize> {
         let all: Vec<_> = bundles.iter().map(|files| (body(files), files.concat())).collect();
         let parts: Vec<_> = all.iter().map(|(body, inline)| (&body[..], &inline[..])).collect();
-        let sheet = lay(&parts)?;
+        let (sheet, _) = lay(&parts, &Known::new())?;
         let lens: Vec<_> = all.iter().map(|(body, _)| body.len() as u32).collect();
         let (bodies, inline): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let inline = inline.concat();
-        let back = read(&sheet, &lens, inline.len()).unwrap();
+        let back = read(&sheet, &lens, inline.len(), None).unwrap();
         assert_eq!(back.bodies, bodies.concat());
         assert_eq!(back.inline, inline);
         let names = bundles.iter().flatten().map(|file| (file.len(), BlobHash::of(file)));
@@ -173,10 +204,10 @@ mod tests {
     fn bodies_that_bring_nothing_are_laid_out_if_they_are_alike() {
         let marks: Vec<_> = (0..100_u64).map(|n| marked(n, 9)).collect();
         let parts: Vec<_> = marks.iter().map(|body| (&body[..], &[][..])).collect();
-        assert_eq!(lay(&parts[..2]), None);
+        assert_eq!(lay(&parts[..2], &Known::new()), None);
         let lens: Vec<_> = marks.iter().map(|body| body.len() as u32).collect();
-        let sheet = lay(&parts).unwrap();
-        assert_eq!(read(&sheet, &lens, 0).unwrap().bodies, marks.concat());
+        let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+        assert_eq!(read(&sheet, &lens, 0, None).unwrap().bodies, marks.concat());
         let packed = |bytes: &[u8]| zstd::bulk::compress(bytes, 5).unwrap().len();
         // Of each the id is random, and two bytes of a time.
         let (of_sheet, of_bodies) = (packed(&sheet), packed(&marks.concat()));
@@ -190,7 +221,8 @@ mod tests {
         let parts: Vec<_> = mixed.iter().map(|(body, file)| (&body[..], &file[..])).collect();
         let lens: Vec<_> = mixed.iter().map(|(body, _)| body.len() as u32).collect();
         let (bodies, inline): (Vec<_>, Vec<_>) = mixed.iter().cloned().unzip();
-        let back = read(&lay(&parts).unwrap(), &lens, inline.concat().len()).unwrap();
+        let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+        let back = read(&sheet, &lens, inline.concat().len(), None).unwrap();
         assert_eq!((back.bodies, back.inline), (bodies.concat(), inline.concat()));
     }
 
@@ -227,14 +259,14 @@ mod tests {
                 [body(&files)].into_iter().chain((0..9).map(|n| marked(n, 3))).collect();
             let parts = bodies.iter().zip([&inline[..]].into_iter().chain([&[][..]; 9]));
             let parts: Vec<_> = parts.map(|(body, inline)| (&body[..], inline)).collect();
-            let mut sheet = lay(&parts).unwrap();
+            let (mut sheet, _) = lay(&parts, &Known::new()).unwrap();
             for (at, byte) in flips {
                 let at = at % sheet.len();
                 sheet[at] = byte;
             }
             sheet.truncate(cut.max(1));
             let lens: Vec<_> = bodies.iter().map(|body| body.len() as u32).collect();
-            if let Ok(back) = read(&sheet, &lens, inline.len()) {
+            if let Ok(back) = read(&sheet, &lens, inline.len(), None) {
                 let lens = (bodies.concat().len(), inline.len());
                 prop_assert_eq!((back.bodies.len(), back.inline.len()), lens);
             }

@@ -172,11 +172,20 @@ fn write_seeds() {
     };
     let marks: Vec<_> = (0..10).map(mark).collect();
     let marks: Vec<_> = marks.iter().chain([&bodies[0]]).map(Vec::as_slice).collect();
+    let known = |n: u8| (DocumentId::invoice(&BlobHash::of(&[n])).about(), (log, n.into()));
+    let packed = Run::pack_referring(
+        Packing { form: Form::Sheet, effort: Effort::Quick },
+        marks.iter().map(|mark| (*mark, &b""[..])),
+        &(0..10).map(known).collect(),
+    );
+    let head = sheet(&marks, &[&b""[..]; 11])[..7].to_vec();
+    let referring = [head, zstd::bulk::decompress(&packed[1..], 10_000).unwrap()].concat();
     let sheets = [
         sheet(&[&told[0], &told[1]], &[&files[0], &files[1]]),
         sheet(&[&told[1], &bodies[0]], &[&files[1], &[]]),
         sheet(&[&told[0], &told[0]], &[&files[0], &files[0]]),
         sheet(&marks, &[&b""[..]; 11]),
+        referring,
     ];
     // Changes of one document, each behind its length.
     let chain = |changes: &[&[u8]]| -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Stories of replicas: two portals, a node, an invoice, and what goes wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod references;
 mod restores;
 mod world;
 

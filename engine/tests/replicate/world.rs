@@ -245,6 +245,16 @@ impl World {
             }
             let Some((at, input)) = self.inputs.pop_front() else { break };
             self.now += 1;
+            let store = Arc::clone(&self.peers[at].store);
+            let input = match input {
+                Input::Received { session, frame: Frame::Run(run) } => {
+                    match archive::resolve(&*store, run) {
+                        Ok(run) => Input::Received { session, frame: Frame::Run(run) },
+                        Err(fault) => Input::Garbage { session, fault },
+                    }
+                }
+                input => input,
+            };
             self.peers[at].engine.handle(Time::from_millis(self.now), input);
         }
     }
@@ -271,13 +281,14 @@ impl World {
         let store = Arc::clone(&self.peers[at].store);
         match effect {
             Effect::Send { session, frame } => self.deliver(at, session, frame),
-            Effect::SendRun { session, tenant, origin, after, upto, form } => {
+            Effect::SendRun { session, tenant, origin, after, upto, held, form } => {
                 match archive::run(
                     &*store,
                     tenant,
                     &origin,
                     after,
                     upto,
+                    &held,
                     Packing { form, effort: Effort::Quick },
                 ) {
                     Ok((run, large)) => {

@@ -22,6 +22,7 @@ use engine::{
         AttemptId, Failure, Mode, RouteAction, RouteConfig, RouteId, Routes, SessionId, Transport,
     },
     time::Time,
+    vector::Vector,
     wire::{Chunk, Effort, Form, Frame, Packing, Tenant},
 };
 
@@ -85,10 +86,33 @@ pub struct Process {
 
 /// Reads that the real host gives to other threads.
 pub enum Read {
-    Run { session: SessionId, tenant: VatNumber, origin: Origin, after: Seq, upto: Seq, form: Form },
-    Chunks { session: SessionId, tenant: VatNumber, cut: CutHash, next: u32, end: u32 },
-    Missing { session: SessionId, tenant: VatNumber, log: LogId, blobs: Vec<BlobRef> },
-    Truncate { tenant: VatNumber, origin: Origin, cut: Seq },
+    Run {
+        session: SessionId,
+        tenant: VatNumber,
+        origin: Origin,
+        after: Seq,
+        upto: Seq,
+        held: Vector,
+        form: Form,
+    },
+    Chunks {
+        session: SessionId,
+        tenant: VatNumber,
+        cut: CutHash,
+        next: u32,
+        end: u32,
+    },
+    Missing {
+        session: SessionId,
+        tenant: VatNumber,
+        log: LogId,
+        blobs: Vec<BlobRef>,
+    },
+    Truncate {
+        tenant: VatNumber,
+        origin: Origin,
+        cut: Seq,
+    },
 }
 
 struct HostSigner(Arc<Key>);
@@ -321,7 +345,15 @@ impl World {
                 break;
             }
             let Some((session, frame)) = process.frames.pop_front() else { break };
-            self.feed(n, Input::Received { session, frame });
+            let disk = &*self.hosts[n].disk;
+            let input = match frame {
+                Frame::Run(run) => match archive::resolve(disk, run) {
+                    Ok(run) => Input::Received { session, frame: Frame::Run(run) },
+                    Err(fault) => Input::Garbage { session, fault },
+                },
+                frame => Input::Received { session, frame },
+            };
+            self.feed(n, input);
         }
         self.rest(n);
         self.check_bounds(n);

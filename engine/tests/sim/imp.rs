@@ -11,7 +11,7 @@ use engine::{
     grant::Grant,
     id::{Incarnation, Kind, LogId, PeerId, Seq, VatNumber},
     route::Transport,
-    vector::Digest,
+    vector::{Digest, Vector},
     wire::{
         Chunk, Effort, Form, Frame, Hello, OriginParts, Packing, Run, SpaceState, Tenant, VERSIONS,
     },
@@ -242,7 +242,11 @@ impl World {
                 }
             }
             11 => {
-                // What others wrote, as it is, under another number, for another tenant.
+                // What others wrote, as it is, under another number, for another tenant; it may
+                // refer to what that one has not.
+                let form = if imp.dice.below(2) == 0 { Form::Plain } else { Form::Sheet };
+                let held: Vector =
+                    self.oracle.said.keys().map(|(_, log)| (*log, Seq::MAX)).collect();
                 let disk = Arc::clone(&self.hosts[portal].disk);
                 for ((tenant, log), said) in &self.oracle.said {
                     let Some(host) = self.hosts.iter().find(|h| Some(h.peer()) == said.writer)
@@ -260,7 +264,8 @@ impl World {
                         &origin,
                         0,
                         Seq::MAX - 1,
-                        Packing { form: Form::Plain, effort: Effort::Quick },
+                        &held,
+                        Packing { form, effort: Effort::Quick },
                     ) else {
                         continue;
                     };

@@ -15,7 +15,7 @@ use engine::{
     id::{DocumentId, Kind},
     record::Record,
     store::memory::MemoryStore,
-    vector::Digest,
+    vector::{Digest, Vector},
     wire::{Effort, Form, Frame, Hello, Packing},
 };
 
@@ -48,8 +48,9 @@ fn what_a_later_version_adds_to_a_bundle_is_stored_and_relayed_as_it_came() {
     let mut second = opened();
     for writer in [&portal, &node] {
         let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
+        let held = Vector::default();
         let (run, _) =
-            archive::run(&*first.store, tenant(), writer.origin(), 0, 1, packing).unwrap();
+            archive::run(&*first.store, tenant(), writer.origin(), 0, 1, &held, packing).unwrap();
         second.hear(&Frame::Run(run));
     }
     for replica in [&first, &second] {

@@ -3,8 +3,8 @@
 use engine::{
     bundle::{BlobRef, Body, Item},
     document::annotation::{self, AnnotationEdit},
-    id::{BlobHash, DocumentId, Kind},
-    wire::{Frame, Run},
+    id::{BlobHash, DocumentId, Kind, LogId},
+    wire::{Effort, Form, Frame, Packing, Run},
 };
 
 use crate::{
@@ -19,7 +19,11 @@ const NOON: u64 = 1_764_000_000_000;
 
 /// What a run brings: how many bundles, and the hash of all their bodies and files.
 fn brings(run: &Run) -> String {
-    let opened = run.open().unwrap();
+    let references = run.references().unwrap();
+    let invoices: Vec<_> = references.iter().map(|(_, seq)| marked(*seq as u8).about()).collect();
+    let resolved =
+        if run.refers() { run.clone().resolved(&invoices).unwrap() } else { run.clone() };
+    let opened = resolved.open().unwrap();
     let bytes = opened.iter().flat_map(|bundle| [&bundle.bytes[..], &bundle.inline].concat());
     format!("{} bundles, {}", opened.len(), BlobHash::of(&bytes.collect::<Vec<_>>()))
 }
@@ -28,37 +32,46 @@ fn brings(run: &Run) -> String {
 fn every_sheet_that_was_kept_brings_what_it_brought() {
     for version in spoken().filter(|version| *version >= SHEETS) {
         let kept = kept("sheets", version);
-        assert_eq!(kept.len(), 2);
-        for Kept { bytes, says } in kept {
+        assert_eq!(kept.len(), 3);
+        for (Kept { bytes, says }, kind) in kept.into_iter().zip([1, 1, 2]) {
             let Ok(Frame::Run(run)) = Frame::decode(&bytes) else { panic!("{says}") };
-            assert_eq!(run.payload[0], 1, "a sheet");
+            assert_eq!(run.payload[0], kind, "a sheet");
             assert_eq!(brings(&run), says);
         }
     }
 }
 
-/// Marks that are alike, and one that is not; the same with a file that each brings.
+/// Marks that are alike, and one that is not; the same with a file that each brings, and for whoever
+/// has the invoices.
 pub fn samples() -> Vec<Kept> {
-    [false, true].map(sample).into()
-}
-
-fn sample(files: bool) -> Kept {
     let mut node = Writer::new(NODE, tenant());
     let log = node.id();
-    let bundles = (0..12_u8).map(|n| {
-        let file = format!("<Nota><Numero>{n}</Numero><Testo>pagata</Testo></Nota>").repeat(3);
-        let marked = DocumentId::invoice(&BlobHash::of(&[n]));
-        let mut mark = vec![AnnotationEdit::Paid(Some(NOON + u64::from(n) * 977))];
-        if n == 7 {
-            mark.push(AnnotationEdit::Notes("pagata in contanti".to_owned()));
-        }
-        let change = annotation::edit(log, &[], &mark).unwrap().unwrap();
-        let items = vec![Item::Change { document: marked.sibling(Kind::Annotation), change }];
-        let inline = if files { file.into_bytes() } else { Vec::new() };
-        let blobs = files.then(|| BlobRef::of(&inline)).into_iter().collect();
-        (Body { written_ms: NOON, items, blobs }.encode().unwrap(), inline)
-    });
-    let run = node.say_bundles(bundles.collect());
-    let says = brings(&run);
-    Kept { bytes: Frame::Run(run).encode(), says }
+    let bundles = |files: bool| (1..=12).map(move |n| bundle(log, n, files)).collect::<Vec<_>>();
+    let plain = bundles(false);
+    let mut runs = [plain.clone(), bundles(true), plain.clone()].map(|all| node.say_bundles(all));
+    runs[2].payload = Run::pack_referring(
+        Packing { form: Form::Sheet, effort: Effort::Quick },
+        plain.iter().map(|(body, inline)| (&body[..], &inline[..])),
+        &(1..=12_u8).map(|n| (marked(n).about(), (log, n.into()))).collect(),
+    );
+    let kept = |run: Run| Kept { says: brings(&run), bytes: Frame::Run(run).encode() };
+    runs.map(kept).into()
+}
+
+fn marked(n: u8) -> DocumentId {
+    DocumentId::invoice(&BlobHash::of(&[n])).sibling(Kind::Annotation)
+}
+
+/// A body that marks invoice `n`, and the file that goes with it.
+fn bundle(log: LogId, n: u8, files: bool) -> (Vec<u8>, Vec<u8>) {
+    let file = format!("<Nota><Numero>{n}</Numero><Testo>pagata</Testo></Nota>").repeat(3);
+    let mut mark = vec![AnnotationEdit::Paid(Some(NOON + u64::from(n) * 977))];
+    if n == 7 {
+        mark.push(AnnotationEdit::Notes("pagata in contanti".to_owned()));
+    }
+    let change = annotation::edit(log, &[], &mark).unwrap().unwrap();
+    let items = vec![Item::Change { document: marked(n), change }];
+    let inline = if files { file.into_bytes() } else { Vec::new() };
+    let blobs = files.then(|| BlobRef::of(&inline)).into_iter().collect();
+    (Body { written_ms: NOON, items, blobs }.encode().unwrap(), inline)
 }

@@ -124,11 +124,12 @@ impl Host {
                     line.send(&frame);
                 }
             }
-            Effect::SendRun { session, tenant, origin, after, upto, form } => {
+            Effect::SendRun { session, tenant, origin, after, upto, held, form } => {
                 if let Some(line) = self.lines.get(&session) {
                     let store = Arc::clone(&self.config.store);
                     let events = self.events.clone();
-                    line.send_run(session, store, (tenant, origin), (after, upto), form, events);
+                    let said = (after, upto, held);
+                    line.send_run(session, store, (tenant, origin), said, form, events);
                     if let Some(routes) = &mut self.routes {
                         routes.sent(session, now);
                     }

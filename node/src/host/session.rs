@@ -12,11 +12,12 @@ use engine::{
     limits,
     route::SessionId,
     store::Store,
+    vector::Vector,
     wire::{Chunk, Effort, Form, Frame, Packing, Tenant},
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    task::{JoinHandle, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -63,8 +64,8 @@ impl Line {
         let (control, outbox) = mpsc::channel(limits::CONTROL_FRAMES_MAX);
         let writer = tokio::spawn(write_control(sender.clone(), outbox));
         let (chunks, requests) = mpsc::channel(limits::CHUNK_REQUESTS_MAX);
-        tokio::spawn(write_chunks(sender.clone(), store, meter.clone(), requests));
-        tokio::spawn(read(session, receiver, meter.clone(), events, frames));
+        tokio::spawn(write_chunks(sender.clone(), Arc::clone(&store), meter.clone(), requests));
+        tokio::spawn(read(session, receiver, store, meter.clone(), events, frames));
         Self { handle, control, chunks, sender, writer, acknowledgements: 0, meter }
     }
 
@@ -92,7 +93,7 @@ impl Line {
         session: SessionId,
         store: Arc<dyn Store>,
         (tenant, origin): (VatNumber, Origin),
-        (after, upto): (Seq, Seq),
+        (after, upto, held): (Seq, Seq, Vector),
         form: Form,
         events: mpsc::UnboundedSender<Event>,
     ) {
@@ -104,8 +105,8 @@ impl Line {
             false => Effort::Thorough,
         };
         let read = move || {
-            let (run, large) =
-                archive::run(&*store, tenant, &origin, after, upto, Packing { form, effort })?;
+            let packing = Packing { form, effort };
+            let (run, large) = archive::run(&*store, tenant, &origin, after, upto, &held, packing)?;
             let last = run.last().expect("a run that was read has bundles");
             let frame = Frame::Run(run);
             meter.said(&frame);
@@ -191,6 +192,7 @@ async fn write_control(sender: FrameSender, mut outbox: mpsc::Receiver<Bytes>) {
 async fn read(
     session: SessionId,
     mut receiver: FrameReceiver,
+    store: Arc<dyn Store>,
     meter: Meter,
     events: mpsc::UnboundedSender<Event>,
     frames: mpsc::Sender<(SessionId, Result<Frame, Fault>)>,
@@ -199,18 +201,43 @@ async fn read(
     // Streams keep no order among each other: a run may arrive before the Hello that was said
     // before it. It waits.
     hold(&mut receiver, true);
-    while let Some(received) = receiver.recv().await {
-        let frame = match received {
-            Ok((class, bytes)) => {
-                hold(&mut receiver, false);
-                meter.heard(class, bytes.len());
-                Frame::decode(&bytes)
+    // A run whose references are being looked up. Runs come one after the other, so no other is
+    // received meanwhile; control frames are, since a ping is answered before any disk.
+    let mut resolving = None;
+    loop {
+        let frame = tokio::select! {
+            resolved = resolved(&mut resolving) => {
+                resolving = None;
+                receiver.hold(Class::Bundles, false);
+                match resolved {
+                    Ok(frame) => frame,
+                    Err(_) => break,
+                }
             }
-            Err(error) => {
-                tracing::debug!(%error, session = session.0, "connection ended");
-                why = Some(error);
-                break;
-            }
+            received = receiver.recv() => match received {
+                Some(Ok((class, bytes))) => {
+                    if resolving.is_none() {
+                        hold(&mut receiver, false);
+                    }
+                    meter.heard(class, bytes.len());
+                    match Frame::decode(&bytes) {
+                        Ok(Frame::Run(run)) if run.refers() => {
+                            receiver.hold(Class::Bundles, true);
+                            let store = Arc::clone(&store);
+                            let resolve = move || archive::resolve(&*store, run).map(Frame::Run);
+                            resolving = Some(spawn_blocking(resolve));
+                            continue;
+                        }
+                        frame => frame,
+                    }
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, session = session.0, "connection ended");
+                    why = Some(error);
+                    break;
+                }
+                None => break,
+            },
         };
         if let Ok(frame) = &frame {
             meter.answered(frame);
@@ -226,6 +253,14 @@ async fn read(
         }
     }
     let _ = events.send(Event::Closed(session, why));
+}
+
+/// The end of a task, if there is one.
+async fn resolved<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Holds back, or lets come, everything but control frames.

@@ -8,5 +8,6 @@ mod forgeries;
 mod frames;
 mod liar;
 mod peer;
+mod references;
 mod scene;
 mod writers;

@@ -30,7 +30,7 @@ async fn ends(scene: &mut Scene, what: &str, run: Run, fault: Fault) {
     scene.honest_goes_on().await;
 }
 
-async fn acknowledged(peer: &mut Peer) -> (LogId, Seq) {
+pub async fn acknowledged(peer: &mut Peer) -> (LogId, Seq) {
     let ack = |frame| match frame {
         Frame::Ack { logs, .. } => Some(logs[0]),
         _ => None,
@@ -39,7 +39,7 @@ async fn acknowledged(peer: &mut Peer) -> (LogId, Seq) {
 }
 
 /// The parts of several runs of one log, in one run under the last one's signature.
-fn joined(runs: &[&Run]) -> Run {
+pub fn joined(runs: &[&Run]) -> Run {
     let opened: Vec<_> = runs.iter().flat_map(|run| run.open().unwrap()).collect();
     let last = runs[runs.len() - 1];
     Run {

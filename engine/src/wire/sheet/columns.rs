@@ -59,17 +59,17 @@ pub(super) fn put_text(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
         if marks.len() > limits::SHEET_MARKS_MAX {
             return None;
         }
-        put(&mut walk, step);
+        put(&mut walk, step as u64);
         marks[here].next = there;
         rest = &rest[marks[there].mark.len()..];
         here = there;
     }
-    put(sheet, marks.len());
+    put(sheet, marks.len() as u64);
     for mark in &marks {
-        put(sheet, mark.mark.len() * 2 + usize::from(mark.says));
+        put(sheet, mark.mark.len() as u64 * 2 + u64::from(mark.says));
         sheet.extend_from_slice(mark.mark);
     }
-    put(sheet, walk.len());
+    put(sheet, walk.len() as u64);
     sheet.extend(walk);
     marks.iter().filter(|mark| mark.says).for_each(|mark| sheet.extend_from_slice(&mark.texts));
     Some(())

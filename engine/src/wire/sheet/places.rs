@@ -24,8 +24,8 @@ pub(super) fn put_rests(rests: &[Vec<u8>], sheet: &mut Vec<u8>) -> bool {
         alike.entry(rest.len()).or_default().push(rest);
     }
     alike.retain(|_, rests| are_alike(rests));
-    put(sheet, alike.len());
-    alike.keys().for_each(|len| put(sheet, *len));
+    put(sheet, alike.len() as u64);
+    alike.keys().for_each(|len| put(sheet, *len as u64));
     for (len, rests) in &alike {
         sheet.extend_from_slice(rests[0]);
         for place in 0..*len {

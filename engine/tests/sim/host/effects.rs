@@ -24,12 +24,13 @@ impl World {
                     self.transmit(n, session, frame);
                 }
             }
-            Effect::SendRun { session, tenant, origin, after, upto, form } => {
+            Effect::SendRun { session, tenant, origin, after, upto, held, form } => {
                 if process.lines.contains(&session) {
                     if let Some(routes) = &mut process.routes {
                         routes.sent(session, at);
                     }
-                    self.start_read(n, Read::Run { session, tenant, origin, after, upto, form });
+                    let run = Read::Run { session, tenant, origin, after, upto, held, form };
+                    self.start_read(n, run);
                 }
             }
             Effect::SendChunks { session, tenant, cut, first, count } => {
@@ -129,13 +130,14 @@ impl World {
             process.is_some_and(|process| process.lines.contains(&session))
         };
         match read {
-            Read::Run { session, tenant, origin, after, upto, form } => {
+            Read::Run { session, tenant, origin, after, upto, held, form } => {
                 match archive::run(
                     &*disk,
                     tenant,
                     &origin,
                     after,
                     upto,
+                    &held,
                     Packing { form, effort: Effort::Quick },
                 ) {
                     Ok((run, large)) if open(self, session) => {

@@ -77,8 +77,7 @@ pub struct Session {
     wanted: BTreeMap<(VatNumber, LogId), Time>,
     /// Spaces whose state we asked for in full, and when.
     unclear: BTreeMap<VatNumber, Time>,
-    flight: VecDeque<(VatNumber, LogId, Seq, usize)>,
-    flight_bytes: usize,
+    flight: Flight,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
     /// Logs with a bundle that came while there was no room to stage it, and those of them
     /// that were asked for again.
@@ -104,6 +103,30 @@ impl Remote {
     fn may_follow(&self, due: &Due) -> bool {
         !self.waits.contains_key(&due.log)
             && (due.rank == 0 || self.waits.values().all(|(rank, _)| *rank > 0))
+    }
+}
+
+/// Runs sent and not acknowledged.
+#[derive(Debug, Default)]
+struct Flight {
+    /// Of what, up to which bundle, and how many bytes.
+    runs: VecDeque<(Due, Seq, usize)>,
+    bytes: usize,
+}
+
+impl Flight {
+    fn add(&mut self, due: Due, upto: Seq, bytes: usize) {
+        self.runs.push_back((due, upto, bytes));
+        self.bytes += bytes;
+    }
+
+    /// Nothing is waited for of these any more.
+    fn forget(&mut self, over: impl Fn(&Due, Seq) -> bool) {
+        self.runs.retain(|(due, upto, bytes)| {
+            let over = over(due, *upto);
+            self.bytes -= if over { *bytes } else { 0 };
+            !over
+        });
     }
 }
 
@@ -156,8 +179,7 @@ impl Session {
             early: Vec::new(),
             wanted: BTreeMap::new(),
             unclear: BTreeMap::new(),
-            flight: VecDeque::new(),
-            flight_bytes: 0,
+            flight: Flight::default(),
             staged: BTreeMap::new(),
             crowded: BTreeSet::new(),
             called: BTreeSet::new(),
@@ -196,6 +218,12 @@ impl Session {
             }
             return;
         };
+        // What was sent before is sent again. Nodes' logs may have been dropped too, for want of a
+        // grant in this: they are asked for then, and until then nothing waits for them (seed
+        // 1795877930).
+        self.flight.forget(|sent, _| {
+            sent.tenant == due.tenant && (sent.log == due.log || due.rank == 0 && sent.rank > 0)
+        });
         if self.sending == Some(due) {
             self.again = Some(self.again.map_or(after, |again| again.min(after)));
             return;
@@ -231,13 +259,8 @@ impl Session {
             }
         }
         let spaces = &self.spaces;
-        let freed = &mut self.flight_bytes;
-        self.flight.retain(|(tenant, log, upto, bytes)| {
-            let open = spaces.get(tenant).is_some_and(|remote| remote.held.get(log) < *upto);
-            if !open {
-                *freed -= bytes;
-            }
-            open
+        self.flight.forget(|sent, upto| {
+            spaces.get(&sent.tenant).is_none_or(|remote| remote.held.get(&sent.log) >= upto)
         });
         news
     }
@@ -249,7 +272,7 @@ impl Session {
         } else {
             limits::HEDGE_IN_FLIGHT_BYTES_MAX
         };
-        if self.sending.is_some() || !self.greeted || self.flight_bytes >= bytes_max {
+        if self.sending.is_some() || !self.greeted || self.flight.bytes >= bytes_max {
             return None;
         }
         let pushing = self.takes && (self.primary || self.hedging);
@@ -271,9 +294,8 @@ impl Session {
     /// The peer stores nothing of what it did not acknowledge: nothing is on its way any more.
     /// Returns the logs that are to be offered again.
     pub fn lost_flight(&mut self) -> BTreeSet<(VatNumber, LogId)> {
-        self.flight_bytes = 0;
         let mut logs = BTreeSet::new();
-        for (tenant, log, ..) in std::mem::take(&mut self.flight) {
+        for (Due { tenant, log, .. }, ..) in std::mem::take(&mut self.flight).runs {
             if let Some(remote) = self.spaces.get_mut(&tenant) {
                 remote.sent.lower(log, remote.held.get(&log));
                 remote.waits.remove(&log);
@@ -290,8 +312,7 @@ impl Session {
         let Some(remote) = self.spaces.get_mut(&due.tenant) else { return };
         remote.sent.raise(due.log, upto);
         if remote.held.get(&due.log) < upto {
-            self.flight.push_back((due.tenant, due.log, upto, bytes));
-            self.flight_bytes += bytes;
+            self.flight.add(due, upto, bytes);
             if large {
                 remote.waits.insert(due.log, (due.rank, upto));
             }
@@ -310,14 +331,7 @@ impl Session {
         remote.held.lower(log, end);
         remote.sent.lower(log, end);
         remote.waits.remove(&log);
-        let freed = &mut self.flight_bytes;
-        self.flight.retain(|(of, sent, _, bytes)| {
-            let open = (*of, *sent) != (tenant, log);
-            if !open {
-                *freed -= bytes;
-            }
-            open
-        });
+        self.flight.forget(|sent, _| (sent.tenant, sent.log) == (tenant, log));
     }
 
     /// What [`Session::next_run`] chose is damaged in the store.
@@ -384,6 +398,12 @@ impl Session {
         }
     }
 
+    /// Whether a run of this log was dropped so, and what follows it has no beginning here.
+    #[must_use]
+    pub fn is_unadmitted(&self, tenant: VatNumber, log: LogId) -> bool {
+        self.unadmitted.contains(&(tenant, log))
+    }
+
     /// Somebody was admitted to `tenant`'s space: the logs to ask for again.
     pub fn admit(&mut self, tenant: VatNumber) -> Vec<LogId> {
         self.unadmitted.extract_if(.., |(of, _)| *of == tenant).map(|(_, log)| log).collect()
@@ -428,7 +448,7 @@ impl Session {
     pub fn is_quiet(&self, now: Time) -> bool {
         let patience = Duration::from_millis(limits::WANT_MS_MAX);
         self.wanted.values().chain(self.unclear.values()).all(|asked| now.since(*asked) >= patience)
-            && self.flight.is_empty()
+            && self.flight.runs.is_empty()
             && self.sending.is_none()
             && self.staged.is_empty()
             && self.crowded.is_empty()
@@ -438,13 +458,13 @@ impl Session {
     /// Whether something sent waits for its acknowledgement.
     #[must_use]
     pub fn awaits(&self) -> bool {
-        !self.flight.is_empty()
+        !self.flight.runs.is_empty()
     }
 
     /// Bytes of runs sent and not acknowledged.
     #[must_use]
     pub fn in_flight_bytes(&self) -> usize {
-        self.flight_bytes
+        self.flight.bytes
     }
 
     fn answer_again(&mut self, due: Due) {

@@ -352,6 +352,7 @@ impl Engine {
             return Ok(());
         }
         let last = run.last()?;
+        let session = self.sessions.get(&id);
         let entry = match self.spaces.get(&tenant).and_then(|space| space.logs.get(&log)) {
             Some(entry) => entry.clone(),
             None => match &run.origin {
@@ -366,6 +367,8 @@ impl Engine {
                     }
                     Log::new(tenant, origin)
                 }
+                // Its beginning was dropped, and is asked for when somebody is admitted.
+                _ if session.is_some_and(|s| s.is_unadmitted(tenant, log)) => return Ok(()),
                 _ => return self.ask_again(id, tenant, log),
             },
         };

@@ -84,6 +84,26 @@ fn a_want_for_a_nodes_log_brings_the_portals_logs_first() {
 }
 
 #[test]
+fn what_was_dropped_for_want_of_a_grant_does_not_keep_the_grant_waiting() {
+    let (mut session, portal) = session();
+    let portal = Due { log: LogId::from_bytes([2; 16]), ..portal };
+    let node = Due { rank: 1, log: LogId::from_bytes([1; 16]), ..portal };
+    session.ask(node, 20);
+    assert_eq!(session.next_run(), Some((node, 20)));
+    session.sent(30, limits::HEDGE_IN_FLIGHT_BYTES_MAX, 30, false);
+    session.held(node.tenant, &[(portal.log, 1)]);
+    // The row with the grant was damaged until now.
+    session.ask(portal, 1);
+    assert_eq!(session.next_run(), Some((portal, 1)));
+    session.sent(4, limits::HEDGE_IN_FLIGHT_BYTES_MAX, 4, false);
+    session.ask(node, 20);
+    assert_eq!(session.next_run(), None, "the grant is still on its way");
+    session.held(node.tenant, &[(portal.log, 4)]);
+    assert_eq!(session.next_run(), Some((node, 20)));
+    assert_eq!(session.in_flight_bytes(), 0, "what was sent before is sent again");
+}
+
+#[test]
 fn a_want_for_what_is_damaged_here_is_not_forgotten_over_a_later_one() {
     let (mut session, due) = session();
     session.ask(due, 4);

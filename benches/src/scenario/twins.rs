@@ -42,8 +42,13 @@ pub fn run(options: &Options, tenants: u64) -> Result<(), AnyError> {
     let mut runs = Vec::new();
     for run in 0..options.runs as u64 {
         world.portals[1].done(&Order::Stop)?;
-        let first = run * changed;
-        let spread = |tenant| share(tenant, tenants, first..first + changed);
+        // Of invoices that it has, and the first that is said of each.
+        let spread = |tenant| {
+            let part = share(tenant, tenants, 0..changed);
+            let count = part.end - part.start;
+            let first = share(tenant, tenants, 0..documents).start + run * count;
+            first..first + count
+        };
         say(&mut world, What::Statuses, spread, tenants, &mut bundles)?;
         if options.restart {
             world.portals[0].done(&Order::Stop)?;

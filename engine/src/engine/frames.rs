@@ -408,11 +408,7 @@ impl Engine {
                     self.take(id, tenant, log, fresh);
                 }
             }
-            Admission::Known => {
-                self.note(id, tenant, &[(log, last)]);
-                let logs = vec![(log, self.vector(tenant).get(&log))];
-                self.send(id, Frame::Ack { tenant: Tenant(tenant), logs });
-            }
+            Admission::Known => self.already_here(id, tenant, log, last),
             Admission::Gap => return self.ask_again(id, tenant, log),
             Admission::Fork => {
                 let alarm = Alarm::Fork { tenant, log, seq: run.first };
@@ -493,10 +489,15 @@ impl Engine {
         if self.pending(tenant, &log) < last {
             return self.ask_again(id, tenant, log);
         }
+        self.already_here(id, tenant, log, last);
+        Ok(())
+    }
+
+    /// All of a run up to `last` was here before it came: what is durable of it is acknowledged.
+    fn already_here(&mut self, id: SessionId, tenant: VatNumber, log: LogId, last: Seq) {
         self.note(id, tenant, &[(log, last)]);
         let logs = vec![(log, self.vector(tenant).get(&log))];
         self.send(id, Frame::Ack { tenant: Tenant(tenant), logs });
-        Ok(())
     }
 
     fn role(&self, writer: &PeerId, tenant: VatNumber) -> Option<Role> {

@@ -209,11 +209,15 @@ impl Run {
     /// # Errors
     /// [`Fault`] when the run is empty or its numbers overflow.
     pub fn last(&self) -> Result<Seq, Fault> {
-        let count = self.lengths()?.len() as u64;
+        self.last_of(self.lengths()?.len())
+    }
+
+    /// Number of the last of so many bundles.
+    fn last_of(&self, count: usize) -> Result<Seq, Fault> {
         if self.first == 0 || count == 0 {
             return Err(Fault::Malformed);
         }
-        self.first.checked_add(count - 1).ok_or(Fault::Malformed)
+        self.first.checked_add(count as u64 - 1).ok_or(Fault::Malformed)
     }
 
     /// Length in bytes of each body.
@@ -309,8 +313,8 @@ impl Run {
 
     /// The payload decompressed, within limits, and the length of each body.
     fn unpacked(&self) -> Result<(Vec<u8>, Vec<u32>), Fault> {
-        self.last()?;
         let lengths = self.lengths()?;
+        self.last_of(lengths.len())?;
         let bodies_len: u64 = lengths.iter().map(|len| u64::from(*len)).sum();
         let raw_len = bodies_len + u64::from(self.inline);
         if raw_len > limits::RUN_RAW_BYTES_MAX as u64 {

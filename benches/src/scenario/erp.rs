@@ -5,6 +5,7 @@
 //! portal wrote meanwhile, and while no portal is there. Needs `postgresql` of the system.
 
 mod ask;
+mod client;
 mod http;
 mod postgres;
 mod sql;

@@ -12,7 +12,7 @@ use std::{
 use benches::end::{AnyError, free_address};
 use sql::table::{TABLES, Table};
 
-use super::{PASSWORD, TENANT, USER, ask};
+use super::{PASSWORD, TENANT, USER, client::Client};
 
 /// Tables that are compared: all that have stored rows but the tenant's own.
 const COMPARED: [&str; 4] = ["invoices", "invoice_lines", "vat_summary", "payments"];
@@ -97,7 +97,7 @@ impl Cluster {
                 return Err(format!("{sql}: {ours} is not {theirs}").into());
             }
         }
-        ask::connect(self.address).await.map(drop)
+        Client::connect(self.address).await.map(drop)
     }
 }
 

@@ -10,14 +10,14 @@ use benches::{
 use super::{
     ErpOptions, Ledger,
     ask::{self, Door, QUESTIONS},
+    client::Client,
     postgres::Cluster,
     print_medians, until,
 };
 
 /// Measures `options.runs` times, on one filling.
 pub fn run(options: &ErpOptions) -> Result<(), AnyError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(options))
 }
 
@@ -103,22 +103,23 @@ async fn coming(ledger: &mut Ledger, options: &ErpOptions) -> Result<Figures, An
     let (first, coming) = (options.documents, options.coming);
     ledger.portal().write(What::Received, first, coming)?;
     ledger.start()?;
-    until(async || Ok(ask::connect(ledger.sql).await.is_ok())).await?;
+    until(async || Ok(Client::connect(ledger.sql).await.is_ok())).await?;
     let door = Door::open(ledger.sql).await?;
-    let client = ask::connect(ledger.sql).await?;
+    let mut client = Client::connect(ledger.sql).await?;
+    let mut prepared = Vec::new();
+    for question in &QUESTIONS[..4] {
+        prepared.push(ask::prepare(&mut client, *question, 0).await?);
+    }
     ledger.forget_peak()?;
     let begun = Instant::now();
     let mut samples = [const { Vec::new() }; 4];
     loop {
-        for (samples, question) in samples.iter_mut().zip(QUESTIONS) {
-            let times = (question.times / 100).max(1);
-            let statements = ask::prepare(&client, question, samples.len()).await?;
+        for ((samples, question), names) in samples.iter_mut().zip(QUESTIONS).zip(&prepared) {
+            let times = (question.times / 2000).max(1);
             let about = (samples.len(), times);
-            samples.extend(door.client(&client, question, &statements, about).await?);
+            samples.extend(door.client(&mut client, question, names, about).await?);
         }
-        let row = client.query_one("SELECT documents, behind FROM sync_status", &[]).await?;
-        let (documents, behind): (i64, i64) = (row.get(0), row.get(1));
-        if documents as u64 >= first + coming && behind == 0 {
+        if shows(&mut client, first + coming).await? {
             break;
         }
     }
@@ -142,11 +143,11 @@ async fn coming(ledger: &mut Ledger, options: &ErpOptions) -> Result<Figures, An
 
 /// Waits until the tables show so many invoices.
 async fn filled(ledger: &Ledger, documents: u64) -> Result<(), AnyError> {
-    until(async || {
-        let client = ask::connect(ledger.sql).await?;
-        let row = client.query_one("SELECT documents, behind FROM sync_status", &[]).await?;
-        let (shown, behind): (i64, i64) = (row.get(0), row.get(1));
-        Ok(shown as u64 >= documents && behind == 0)
-    })
-    .await
+    until(async || shows(&mut Client::connect(ledger.sql).await?, documents).await).await
+}
+
+/// Whether the tables show so many invoices, and all that is stored.
+async fn shows(client: &mut Client, documents: u64) -> Result<bool, AnyError> {
+    let sql = format!("SELECT documents >= {documents} AND behind = 0 FROM sync_status");
+    Ok(client.texts(&sql).await? == [["t"]])
 }

@@ -107,7 +107,7 @@ pub fn arrive(
                 None => wire.answer(b'N')?,
                 Some(tls) => {
                     wire.answer(b'S')?;
-                    wire = shake(wire.into_stream(), tls, deadline, stall)?;
+                    wire = shake(wire.into_stream()?, tls, deadline, stall)?;
                     encrypted = true;
                 }
             },

@@ -3,7 +3,7 @@
 //! and costs no memory. It knows what a message looks like and not what it means.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, BufReader, Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -93,7 +93,8 @@ pub struct Message {
 
 /// Both directions of one connection.
 pub struct Wire {
-    stream: Stream,
+    /// A question is several messages, read at once.
+    stream: BufReader<Stream>,
     out: Vec<u8>,
 }
 
@@ -104,11 +105,16 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(TICK))?;
         socket.set_write_timeout(Some(stall))?;
-        Ok(Self { stream, out: Vec::with_capacity(OUT_BYTES + 1024) })
+        Ok(Self { stream: BufReader::new(stream), out: Vec::with_capacity(OUT_BYTES + 1024) })
     }
 
-    pub fn into_stream(self) -> Stream {
-        self.stream
+    /// The connection, from which nothing was read that is not taken: what a client says in the
+    /// clear must not pass for what it says inside TLS.
+    pub fn into_stream(self) -> Result<Stream, WireError> {
+        if self.stream.buffer().is_empty() {
+            return Ok(self.stream.into_inner());
+        }
+        Err(WireError::protocol("received unencrypted data after SSL request"))
     }
 
     /// Fills `into`; `goes_on` is asked at every tick.
@@ -190,7 +196,8 @@ impl Wire {
 
     /// Sends what is in the buffer. Waits for a client that reads slowly.
     pub fn flush(&mut self) -> Result<(), WireError> {
-        let sent = self.stream.write_all(&self.out).and_then(|()| self.stream.flush());
+        let stream = self.stream.get_mut();
+        let sent = stream.write_all(&self.out).and_then(|()| stream.flush());
         self.out.clear();
         if self.out.capacity() > 4 * OUT_BYTES {
             self.out = Vec::with_capacity(OUT_BYTES + 1024);

@@ -66,6 +66,11 @@ fn bytes_that_are_no_protocol_end_that_connection_only() {
         let said = rest(socket);
         assert!(said.is_empty() || said[0] == b'E', "{bytes:?}: {said:?}");
     }
+    // What is said in the clear does not pass for what is said inside TLS.
+    let mut socket = connect(port);
+    socket.write_all(&[&[0, 0, 0, 8, 4, 210, 22, 47], &startup(A)[..]].concat()).unwrap();
+    let said = rest(socket);
+    assert!(String::from_utf8_lossy(&said).contains("unencrypted data"), "{said:?}");
     // Before the password nothing else is heard, nor more than a little of it.
     for message in [
         &b"Q\0\0\0\x0dSELECT 1\0"[..],

@@ -17,6 +17,7 @@ mod cursor;
 pub mod error;
 mod flight;
 mod functions;
+mod queue;
 pub mod reader;
 pub mod server;
 mod session;

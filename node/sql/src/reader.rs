@@ -21,7 +21,11 @@ use rusqlite::{
     limits::Limit,
 };
 
-use crate::{error::SqlError, functions};
+use crate::{
+    error::SqlError,
+    functions,
+    queue::{Queue, Ticket},
+};
 
 /// Memory for one connection's pages, and for what a sort keeps before it goes to disk.
 const CACHE_KIB: i64 = 1024;
@@ -66,19 +70,27 @@ pub struct Watch {
     /// Microseconds after `start`; 0 for never.
     deadline: AtomicU64,
     cancelled: AtomicBool,
+    queue: Arc<Queue>,
 }
 
+/// Of one that works alone.
 impl Default for Watch {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            deadline: AtomicU64::new(0),
-            cancelled: AtomicBool::new(false),
-        }
+        Self::new(Arc::default())
     }
 }
 
 impl Watch {
+    /// Of one whose sums are worked out in their turn.
+    pub(crate) fn new(queue: Arc<Queue>) -> Self {
+        Self {
+            start: Instant::now(),
+            deadline: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            queue,
+        }
+    }
+
     /// A statement begins, and may take this long.
     pub fn begin(&self, longest: Option<Duration>) {
         let at = longest.map_or(0, |longest| micros(self.start.elapsed() + longest).max(1));
@@ -118,6 +130,8 @@ pub struct Reader {
     pub db: Connection,
     /// What stops it.
     pub watch: Arc<Watch>,
+    /// Its place among those that work.
+    pub(crate) ticket: Arc<Ticket>,
 }
 
 impl fmt::Debug for Reader {
@@ -151,10 +165,11 @@ impl Reader {
         db.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000)?;
         functions::collations(&db)?;
         functions::register(&db, user, database, outside)?;
-        let stop = Arc::clone(&watch);
-        db.progress_handler(STEPS, Some(move || stop.check().is_err()))?;
+        let (stop, ticket) = (Arc::clone(&watch), Arc::new(Ticket::new(&watch.queue)));
+        let turn = Arc::clone(&ticket);
+        db.progress_handler(STEPS, Some(move || turn.look(|| stop.check()).is_err()))?;
         db.authorizer(Some(only_reading))?;
-        Ok(Self { db, watch })
+        Ok(Self { db, watch, ticket })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     auth::{self, Arrival, Guesses},
     error::{SqlError, code},
     flight::Flights,
+    queue::Queue,
     reader::{Outside, Watch},
     session::Session,
     wire::{Stream, Wire, WireError},
@@ -121,6 +122,7 @@ pub(crate) struct Shared {
     pub stopping: AtomicBool,
     pub live: AtomicUsize,
     pub flights: Flights,
+    queue: Arc<Queue>,
     guesses: Guesses,
     next_pid: AtomicUsize,
     /// What stops the statement of a connection, by its number and secret.
@@ -153,6 +155,7 @@ impl Server {
             stopping: AtomicBool::new(false),
             live: AtomicUsize::new(0),
             flights: Flights::default(),
+            queue: Arc::default(),
             guesses: Guesses::default(),
             next_pid: AtomicUsize::new(1),
             watches: Mutex::default(),
@@ -301,7 +304,7 @@ fn talk(
     let Some(tenant) = login.tenant.clone() else {
         return Err(fatal(code::PASSWORD, "password authentication failed".to_owned()));
     };
-    let watch = Arc::new(Watch::default());
+    let watch = Arc::new(Watch::new(Arc::clone(&shared.queue)));
     let mut random = [0; 4];
     let drawn = SystemRandom::new().fill(&mut random);
     drawn.map_err(|_| io::Error::other("no random numbers"))?;

@@ -331,16 +331,17 @@ impl Session {
                 return Ok(answer.rows);
             }
         };
-        let mut bytes = Vec::new();
+        let (mut bytes, mut turn) = (Vec::new(), Some(reader.ticket.begin()));
         let rows = stream(reader, translated, values, formats, |row| {
             if lead.is_some() && bytes.len() + row.len() <= ANSWER_BYTES_MAX {
                 bytes.extend_from_slice(row);
                 return Ok(());
             }
-            lead = None;
+            (lead, turn) = (None, None);
             wire.put_whole(&std::mem::take(&mut bytes))?;
             wire.put_whole(row)
         })?;
+        drop(turn);
         if let Some(lead) = lead {
             wire.put_whole(&lead.tell(Answer { bytes, rows }).bytes)?;
         }

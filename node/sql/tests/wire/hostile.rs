@@ -137,6 +137,47 @@ fn who_never_reads_or_asks_for_ever_holds_up_nobody() {
 }
 
 #[test]
+fn more_sums_without_an_end_than_there_are_processors_hold_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let many = 2 * std::thread::available_parallelism().unwrap().get() + 2;
+    let server = serve(dir.path(), 1000, |options| {
+        options.connections_max = many + 8;
+        options.statement_timeout = Duration::from_secs(600);
+    });
+    let port = server.address().port();
+    let place = format!("host=localhost port={port} user={A} dbname=erp");
+    let psql = |sql: &str| {
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-q", &place, "-c", sql]).env("PGPASSWORD", PASSWORD);
+        command
+    };
+    let mut endless: Vec<_> = (0..many)
+        .map(|n| {
+            format!("SELECT count(*) + {n} FROM invoices a, invoices b, invoices c, invoices d")
+        })
+        .map(|sql| psql(&sql).spawn().unwrap())
+        .collect();
+    while server.connections() < many {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for n in 0..3 {
+        let sql =
+            format!("SELECT count(*) + {n} FROM invoices a, invoices b WHERE a.number <> b.number");
+        let output = psql(&sql).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            format!("{}\n", 999_000 + n),
+            "{output:?}"
+        );
+    }
+    for one in &mut endless {
+        assert!(one.try_wait().unwrap().is_none(), "an endless one ended");
+        one.kill().unwrap();
+        one.wait().unwrap();
+    }
+}
+
+#[test]
 fn one_connection_too_many_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve(dir.path(), 1000, |options| options.connections_max = 3);

@@ -1,9 +1,10 @@
 //! A sheet: the bodies and files of a run, with like beside like (PROTOCOL.md section 3.1). What
 //! zstd would have to say again stands where it is said once: files by [`columns`], bodies by
-//! [`places`]; what a receiver can compute is left out ([`notes`]), and so is what it can look up
-//! ([`references`]).
+//! [`places`]; what a receiver can compute is left out ([`invoice`], [`notes`]), and so is what it
+//! can look up ([`references`]).
 
 mod columns;
+mod invoice;
 mod notes;
 mod places;
 mod references;
@@ -11,6 +12,7 @@ mod references;
 pub use self::references::{InvoiceId, Known, Reference};
 use self::{
     columns::{put_text, read_text},
+    invoice::Fields,
     notes::Note,
     places::{put_rests, read_rests},
     references::{put_references, read_references},
@@ -33,12 +35,13 @@ pub(super) struct Sheet {
 /// [`crate::limits::SHEET_MARKS_MAX`].
 pub(super) fn lay(bundles: &[(&[u8], &[u8])], known: &Known) -> Option<(Vec<u8>, bool)> {
     let mut references = Vec::new();
+    let fields = Fields::new();
     let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
     let (mut text, mut noted, mut notes) = (Vec::new(), 0, Vec::new());
     let (mut rests, mut bodies_len, mut passed) = (Vec::with_capacity(bundles.len()), 0, 0);
     for (body, inline) in bundles {
         let note = match files || !known.is_empty() {
-            true => Note::of(body, inline.len(), known, &mut references)?,
+            true => Note::of(body, inline, &fields, known, &mut references)?,
             false => Note::default(),
         };
         if note.is_empty() {
@@ -95,23 +98,23 @@ pub(super) fn read(
     }
     let mut invoices = invoices.unwrap_or_default().iter();
     let text = read_text(&mut reader, inline)?;
+    let (fields, mut unread) = (Fields::new(), text.as_slice());
     let mut notes = vec![Note::default(); bodies.len()];
     let mut at = 0;
     for _ in 0..at_most(number(&mut reader)?, bodies.len())? {
         at += at_most(number(&mut reader)?, bodies.len())?;
         let len = bodies.get(at).ok_or(Fault::Malformed)?;
-        notes[at] = Note::read(&mut reader, *len as usize)?;
+        notes[at] = Note::read(&mut reader, *len as usize, &fields, &mut unread)?;
         at += 1;
     }
     let left = notes.iter().zip(bodies).map(|(note, len)| note.rest_len(*len as usize));
     let lens: Vec<_> = left.collect();
     let rests = read_rests(&mut reader, &lens)?;
-    let (mut files, mut unread) = (Vec::new(), text.as_slice());
+    let mut files = Vec::new();
     let (mut all, mut rests) = (Vec::with_capacity(rests.len()), Reader(&rests));
     for (note, len) in notes.iter().zip(lens) {
-        let own = note.files(&mut unread)?;
-        note.whole(part(&mut rests, len)?, &own, &mut invoices, &mut all)?;
-        files.extend(own);
+        note.whole(part(&mut rests, len)?, &mut invoices, &mut all)?;
+        files.extend_from_slice(&note.files);
     }
     let whole = unread.is_empty() && reader.0.is_empty() && invoices.as_slice().is_empty();
     if whole { Ok(Sheet { bodies: all, inline: text, files }) } else { Err(Fault::Malformed) }
@@ -192,6 +195,48 @@ mod tests {
     }
 
     #[test]
+    fn what_an_invoice_says_twice_is_said_once() {
+        let file = |n: u64, total: &str| {
+            let line = format!(
+                "<Quantita>{n}.00</Quantita><PrezzoUnitario>10.50</PrezzoUnitario>\
+                 <PrezzoTotale>{total}</PrezzoTotale><AliquotaIVA>22.00</AliquotaIVA>"
+            );
+            format!("<Denominazione>Ditta {n}</Denominazione><Numero>{n}/FE</Numero>{line}")
+        };
+        let bundle = |n: u64, total: &str| {
+            let file = file(n, total).into_bytes();
+            let original = BlobHash::of(&file);
+            let change = format!("\x06Ditta {n}\x05{n}/FE").into_bytes();
+            let items = vec![Item::Change { document: DocumentId::invoice(&original), change }];
+            let body = Body { written_ms: 7, items, blobs: vec![BlobRef::of(&file)] };
+            (body.encode().unwrap(), file)
+        };
+        let sheet_of = |total: &dyn Fn(u64) -> String| {
+            let all: Vec<_> = (100..140).map(|n| bundle(n, &total(n))).collect();
+            let parts: Vec<_> = all.iter().map(|(body, file)| (&body[..], &file[..])).collect();
+            let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+            let lens: Vec<_> = all.iter().map(|(body, _)| body.len() as u32).collect();
+            let (bodies, inline): (Vec<_>, Vec<_>) = all.iter().cloned().unzip();
+            let back = read(&sheet, &lens, inline.concat().len(), None).unwrap();
+            assert_eq!((back.bodies, back.inline), (bodies.concat(), inline.concat()));
+            sheet
+        };
+        let said = |sheet: &[u8], text: &str| memchr::memmem::find_iter(sheet, text).count();
+        let right =
+            sheet_of(&|n| format!("{}.{}", n * 21 / 2, if n % 2 == 0 { "00" } else { "50" }));
+        // Once in a column, and not in the body again; a product not even once.
+        assert_eq!((said(&right, "Ditta 117"), said(&right, "117/FE")), (1, 1));
+        assert_eq!((said(&right, "1228.50"), said(&right, "PrezzoTotale")), (0, 2));
+        // One that is not the product is said, and so is one that looks like what we escape with.
+        let odd = sheet_of(&|n| match n % 3 {
+            0 => String::new(),
+            1 => "=".repeat(n as usize % 4),
+            _ => format!("{n}.7"),
+        });
+        assert_eq!(said(&odd, "119.7"), 1);
+    }
+
+    #[test]
     fn files_that_are_no_xml_come_back_too() {
         let odd: [&[u8]; 8] =
             [b"", b"<", b">", b"<<>", b"a", b"<a", b"a<b>c<b>c<b", b"<><><>\0<a>\xff<a>"];
@@ -246,6 +291,26 @@ mod tests {
             )
         ) {
             there_and_back(&bundles);
+        }
+
+        #[test]
+        fn any_amounts_come_back(
+            bundles in prop::collection::vec(
+                prop::collection::vec((0_usize..9, 0_usize..9), 0..30),
+                0..12,
+            )
+        ) {
+            const MARKS: [&str; 9] = [
+                "<Quantita>", "<PrezzoUnitario>", "<PrezzoTotale>", "<ImponibileImporto>",
+                "<AliquotaIVA>", "<Imposta>", "<ImportoTotaleDocumento>", "<ImportoPagamento>",
+                "<Numero>",
+            ];
+            const TEXTS: [&str; 9] = ["1", "", "2.00", "=", "==1", "x", "4.00", "-0.02", "0.04"];
+            let file = |pieces: Vec<(usize, usize)>| {
+                let text = |(mark, text): (usize, usize)| MARKS[mark].to_owned() + TEXTS[text];
+                vec![pieces.into_iter().map(text).collect::<String>().into_bytes()]
+            };
+            there_and_back(&bundles.into_iter().map(file).collect::<Vec<_>>());
         }
 
         #[test]

@@ -144,13 +144,17 @@ fn write_seeds() {
     ];
     // Two invoices and no invoice, as they would be laid out.
     let files = [1, 2].map(|n| {
-        let line =
-            format!("<Riga><NumeroLinea>{n}</NumeroLinea><Quantita>{n}.00</Quantita></Riga>");
-        format!("<?xml version=\"1.0\"?>\n<Fattura>{}</Fattura>", line.repeat(n)).into_bytes()
+        let line = format!(
+            "<Riga><NumeroLinea>{n}</NumeroLinea><Quantita>{n}.00</Quantita>\
+             <PrezzoUnitario>2.50</PrezzoUnitario><PrezzoTotale>2.50</PrezzoTotale></Riga>"
+        );
+        let head = format!("<?xml version=\"1.0\"?>\n<Fattura><Numero>{n}/FE</Numero>");
+        format!("{head}{}</Fattura>", line.repeat(n)).into_bytes()
     });
-    let told = files.each_ref().map(|file| {
+    let told = [(1, &files[0]), (2, &files[1])].map(|(n, file)| {
         let document = DocumentId::invoice(&BlobHash::of(file));
-        let items = vec![Item::Change { document, change: BlobHash::of(file).as_bytes().to_vec() }];
+        let change = [format!("{n}/FE").as_bytes(), BlobHash::of(file).as_bytes()].concat();
+        let items = vec![Item::Change { document, change }];
         Body { written_ms: 5, items, blobs: vec![BlobRef::of(file)] }.encode().unwrap()
     });
     let sheet = |bodies: &[&[u8]], inline: &[&[u8]]| {

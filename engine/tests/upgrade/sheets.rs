@@ -2,7 +2,10 @@
 
 use engine::{
     bundle::{BlobRef, Body, Item},
-    document::annotation::{self, AnnotationEdit},
+    document::{
+        annotation::{self, AnnotationEdit},
+        invoice::{self, Direction, InvoiceContent, Party},
+    },
     id::{BlobHash, DocumentId, Kind, LogId},
     wire::{Effort, Form, Frame, Packing, Run},
 };
@@ -32,8 +35,8 @@ fn brings(run: &Run) -> String {
 fn every_sheet_that_was_kept_brings_what_it_brought() {
     for version in spoken().filter(|version| *version >= SHEETS) {
         let kept = kept("sheets", version);
-        assert_eq!(kept.len(), 3);
-        for (Kept { bytes, says }, kind) in kept.into_iter().zip([1, 1, 2]) {
+        assert_eq!(kept.len(), 4);
+        for (Kept { bytes, says }, kind) in kept.into_iter().zip([1, 1, 2, 1]) {
             let Ok(Frame::Run(run)) = Frame::decode(&bytes) else { panic!("{says}") };
             assert_eq!(run.payload[0], kind, "a sheet");
             assert_eq!(brings(&run), says);
@@ -42,13 +45,15 @@ fn every_sheet_that_was_kept_brings_what_it_brought() {
 }
 
 /// Marks that are alike, and one that is not; the same with a file that each brings, and for whoever
-/// has the invoices.
+/// has the invoices; and invoices, which say much twice.
 pub fn samples() -> Vec<Kept> {
     let mut node = Writer::new(NODE, tenant());
     let log = node.id();
     let bundles = |files: bool| (1..=12).map(move |n| bundle(log, n, files)).collect::<Vec<_>>();
     let plain = bundles(false);
-    let mut runs = [plain.clone(), bundles(true), plain.clone()].map(|all| node.say_bundles(all));
+    let invoices = (1..=12).map(|n| invoice(log, n)).collect();
+    let mut runs =
+        [plain.clone(), bundles(true), plain.clone(), invoices].map(|all| node.say_bundles(all));
     runs[2].payload = Run::pack_referring(
         Packing { form: Form::Sheet, effort: Effort::Quick },
         plain.iter().map(|(body, inline)| (&body[..], &inline[..])),
@@ -56,6 +61,39 @@ pub fn samples() -> Vec<Kept> {
     );
     let kept = |run: Run| Kept { says: brings(&run), bytes: Frame::Run(run).encode() };
     runs.map(kept).into()
+}
+
+/// An invoice of which one amount in three does not follow from the others.
+fn invoice(log: LogId, n: u8) -> (Vec<u8>, Vec<u8>) {
+    let (number, total) = (format!("{n}/FE"), if n % 3 == 0 { "=" } else { "12.50" });
+    let file = format!(
+        "<p:FatturaElettronica><Denominazione>Ditta Uno</Denominazione><Numero>{number}</Numero>\
+         <ImportoTotaleDocumento>{n}.50</ImportoTotaleDocumento><Quantita>5</Quantita>\
+         <PrezzoUnitario>2.5</PrezzoUnitario><PrezzoTotale>{total}</PrezzoTotale>\
+         <ImportoPagamento>{n}.50</ImportoPagamento></p:FatturaElettronica>"
+    );
+    let file = file.into_bytes();
+    let content = InvoiceContent {
+        file_name: format!("IT02038490237_{n}.xml"),
+        original: BlobHash::of(&file),
+        original_len: file.len() as u64,
+        direction: Direction::Sent,
+        format: "FPR12".to_owned(),
+        number,
+        date: "2026-11-28".to_owned(),
+        document_type: "TD01".to_owned(),
+        supplier: Party { name: "Ditta Uno".to_owned(), ..Party::default() },
+        buyer: Party::default(),
+        recipient_code: String::new(),
+        total: format!("{n}.50"),
+        currency: "EUR".to_owned(),
+        bodies: 1,
+        receiving: None,
+    };
+    let change = invoice::create(log, &content).unwrap();
+    let items = vec![Item::Change { document: DocumentId::invoice(&content.original), change }];
+    let blobs = vec![BlobRef::of(&file)];
+    (Body { written_ms: NOON, items, blobs }.encode().unwrap(), file)
 }
 
 fn marked(n: u8) -> DocumentId {

@@ -4,19 +4,25 @@
 //! 5.5 kB, and zstd spends half of its bytes on saying so again. A sheet says each mark once, their
 //! order as a walk in which the usual next step is a zero, and what stands behind each mark in one
 //! column, as stores by column do (Stonebraker et al., "C-Store", VLDB 2005; for the lines of a log
-//! Rodrigues et al., "CLP", OSDI 2021). No rule of XML has to hold: any bytes are laid out, and come
-//! back the same.
+//! Rodrigues et al., "CLP", OSDI 2021). An amount that follows from others is not said. No rule of
+//! XML has to hold: any bytes are laid out, and come back the same.
 
 use std::collections::BTreeMap;
 
 use memchr::{memchr, memchr_iter};
 
-use super::{at_most, number, part, put};
+use super::{
+    at_most,
+    invoice::{Amounts, Part},
+    number, part, put,
+};
 use crate::{chunk::reader::Reader, fault::Fault, limits};
 
 /// Begins a mark, and ends the text before it. `>` ends the mark.
 const OPEN: u8 = b'<';
 const CLOSE: u8 = b'>';
+/// Stands before a text that does not follow from others where one could, and is empty or begins so.
+const ESCAPE: u8 = b'=';
 /// Steps of the walk: to the mark that followed the last time, to the next that was not met before;
 /// any other number is the place of a mark, and one.
 const USUAL: usize = 0;
@@ -32,12 +38,21 @@ pub(super) fn put_text(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
     }
     let mut marks = vec![Mark::default()];
     let mut places = BTreeMap::new();
+    let mut amounts = Amounts::default();
     let mut walk = Vec::new();
     let (mut here, mut rest) = (0, text);
     loop {
         let end = memchr(OPEN, rest).unwrap_or(rest.len());
         let (behind, after) = rest.split_at(end);
-        marks[here].says(behind);
+        let follows = match marks[here].part {
+            Part::Result(rule) => amounts.result(rule) == Some(behind),
+            Part::Operand(operand) => {
+                amounts.keep(operand, behind);
+                false
+            }
+            Part::None => false,
+        };
+        marks[here].says(behind, follows);
         rest = after;
         if rest.is_empty() {
             break;
@@ -51,7 +66,7 @@ pub(super) fn put_text(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
                 if there < marks.len() {
                     return (there + 1, there);
                 }
-                marks.push(Mark { mark, ..Mark::default() });
+                marks.push(Mark { mark, part: Part::of(mark), ..Mark::default() });
                 (NEW, there)
             },
             |usual| (USUAL, usual),
@@ -81,7 +96,8 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
     for _ in 0..at_most(number(reader)?, limits::SHEET_MARKS_MAX)? {
         let said = number(reader)?;
         let mark = part(reader, said / 2)?;
-        marks.push(Column { mark, says: said % 2 == 1, ..Column::default() });
+        let (says, part) = (said % 2 == 1, Part::of(mark));
+        marks.push(Column { mark, says, part, ..Column::default() });
     }
     if marks.is_empty() && len == 0 {
         return Ok(Vec::new());
@@ -115,9 +131,19 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
         column.texts = part(reader, end + 1)?;
     }
     let mut text = Vec::with_capacity(len);
+    let mut amounts = Amounts::default();
     for here in walk {
         let column = &mut marks[usize::from(here)];
-        let behind = if column.says { column.text()? } else { &[] };
+        let told = column.text()?;
+        let behind = match (column.part, told) {
+            (Part::Result(rule), []) => amounts.result(rule).ok_or(Fault::Malformed)?,
+            (Part::Result(_), [ESCAPE, behind @ ..]) => behind,
+            (Part::Operand(operand), _) => {
+                amounts.keep(operand, told);
+                told
+            }
+            _ => told,
+        };
         left = left.checked_sub(behind.len()).ok_or(Fault::Malformed)?;
         text.extend_from_slice(column.mark);
         text.extend_from_slice(behind);
@@ -135,13 +161,23 @@ struct Mark<'a> {
     texts: Vec<u8>,
     /// Whether any of these is more than nothing.
     says: bool,
+    /// What they have to do with what follows from what.
+    part: Part,
 }
 
 impl Mark<'_> {
-    fn says(&mut self, behind: &[u8]) {
-        self.texts.extend_from_slice(behind);
+    /// Adds a text; where it follows by its rule nothing is told.
+    fn says(&mut self, behind: &[u8], follows: bool) {
+        let before = self.texts.len();
+        let may_follow = matches!(self.part, Part::Result(_));
+        if may_follow && !follows && matches!(behind, [] | [ESCAPE, ..]) {
+            self.texts.push(ESCAPE);
+        }
+        if !follows {
+            self.texts.extend_from_slice(behind);
+        }
+        self.says |= self.texts.len() > before;
         self.texts.push(OPEN);
-        self.says |= !behind.is_empty();
     }
 }
 
@@ -155,10 +191,16 @@ struct Column<'a> {
     times: usize,
     /// What is still to stand behind it.
     texts: &'a [u8],
+    /// What they have to do with what follows from what.
+    part: Part,
 }
 
 impl<'a> Column<'a> {
+    /// What is told of the next text.
     fn text(&mut self) -> Result<&'a [u8], Fault> {
+        if !self.says {
+            return Ok(&[]);
+        }
         let end = memchr(OPEN, self.texts).ok_or(Fault::Malformed)?;
         let (text, rest) = self.texts.split_at(end);
         self.texts = &rest[1..];

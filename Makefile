@@ -84,7 +84,7 @@ YARDSTICKS = tcp,multipath,multipath-short
 CAP ?= 60
 .PHONY: bench-program compare-ours compare-rivals
 bench-program:
-	$(CARGO) build -q --release --locked -p benches --bin benches
+	$(CARGO) build -q --release --locked -p benches --bin benches --bin end
 ours = program=$$($(CARGO) metadata --format-version 1 --no-deps --locked \
 	| sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/benches; cd benches/compare
 bench: bench-program

@@ -1,6 +1,6 @@
 //! One end of a session as a process of its own: a portal or a node that does what it is told.
 //!
-//! The bench program starts itself again with `end`; orders go in as lines of JSON and answers come
+//! The bench program starts `end`, which is built beside it; orders go in as lines of JSON and answers come
 //! out, so what an end costs in processor and memory is its own, told by the kernel. The end
 //! runs the product's host, transport and truth; only the orders are the bench's.
 
@@ -242,13 +242,16 @@ impl End {
     /// Starts the process.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; the program `end` is to be there.
     pub fn spawn(place: Place) -> Result<Self, AnyError> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("end")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let program = std::env::current_exe()?.with_file_name("end");
+        let mut child =
+            Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(
+                |error| {
+                    let program = program.display();
+                    format!("{program}: {error} (cargo build --release -p benches builds it)")
+                },
+            )?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the process has no pipes".into());
         };

@@ -1,5 +1,5 @@
-//! `cargo run --release -p benches -- SCENARIO`: one JSON line per measurement, the last one the
-//! median. Targets and what was measured stand in docs/performance/README.md.
+//! `cargo build --release -p benches && target/release/benches SCENARIO`: one JSON line per measurement,
+//! the last one the median. Targets and what was measured stand in docs/performance/README.md.
 
 mod scenario;
 
@@ -86,9 +86,6 @@ enum Command {
         /// Its configuration.
         config: std::path::PathBuf,
     },
-    /// One end, as the other commands start it.
-    #[command(hide = true)]
-    End,
 }
 
 fn main() -> ExitCode {
@@ -111,7 +108,6 @@ fn main() -> ExitCode {
         Command::PortalLogin(options) => scenario::portal::run_login(&options),
         Command::Portal { config } => scenario::portal::portal(&config),
         Command::Node { config } => scenario::erp::node(&config),
-        Command::End => benches::end::serve(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -48,7 +48,9 @@ pub fn run(options: &Options, other: bool) -> Result<(), AnyError> {
             (world, bundles) = settled(options, other)?;
             first = u64::from(other);
         }
+        // A process of its own comes back, which holds no memory of how it came to hold everything.
         world.node.done(&Order::Stop)?;
+        world.revive_node()?;
         let what = if options.together { What::StatusesTogether } else { What::Statuses };
         if options.changed > 0 {
             bundles += world.portals[0].write(what, first, options.changed)?.len() as u64;

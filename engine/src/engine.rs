@@ -42,7 +42,7 @@ pub struct Config {
     pub tenant: Option<VatNumber>,
     /// The portals' pins.
     pub portals: Vec<PeerId>,
-    /// Program and version, for the other side's log.
+    /// Version of the program, for the other side's log: which program, the ALPN has said.
     pub agent: String,
 }
 

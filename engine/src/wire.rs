@@ -87,7 +87,7 @@ pub enum Frame {
 pub struct Hello {
     /// Lowest and highest protocol version spoken.
     pub versions: (u16, u16),
-    /// Program and version, for the other side's log.
+    /// Version of the program, for the other side's log: which program, the ALPN has said.
     pub agent: String,
     /// Whether the dialler wants this to be its primary session.
     pub primary: bool,

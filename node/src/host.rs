@@ -189,7 +189,7 @@ impl Host {
                 role: config.role,
                 tenant: config.tenant,
                 portals: config.portals.clone(),
-                agent: concat!("staffetta/", env!("CARGO_PKG_VERSION")).to_owned(),
+                agent: env!("CARGO_PKG_VERSION").to_owned(),
             },
             recovered,
         );

@@ -65,7 +65,7 @@ pub fn samples() -> Vec<Kept> {
 
 /// An invoice of which one amount in three does not follow from the others.
 fn invoice(log: LogId, n: u8) -> (Vec<u8>, Vec<u8>) {
-    let (number, total) = (format!("{n}/FE"), if n % 3 == 0 { "=" } else { "12.50" });
+    let (number, total) = (format!("{n}/FE"), if n.is_multiple_of(3) { "=" } else { "12.50" });
     let file = format!(
         "<p:FatturaElettronica><Denominazione>Ditta Uno</Denominazione><Numero>{number}</Numero>\
          <ImportoTotaleDocumento>{n}.50</ImportoTotaleDocumento><Quantita>5</Quantita>\

@@ -13,7 +13,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::{
     at_most,
-    invoice::{Amounts, Part},
+    invoice::{Amounts, Term},
     number, part, put,
 };
 use crate::{chunk::reader::Reader, fault::Fault, limits};
@@ -44,13 +44,13 @@ pub(super) fn put_text(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
     loop {
         let end = memchr(OPEN, rest).unwrap_or(rest.len());
         let (behind, after) = rest.split_at(end);
-        let follows = match marks[here].part {
-            Part::Result(rule) => amounts.result(rule) == Some(behind),
-            Part::Operand(operand) => {
+        let follows = match marks[here].term {
+            Term::Result(rule) => amounts.result(rule) == Some(behind),
+            Term::Operand(operand) => {
                 amounts.keep(operand, behind);
                 false
             }
-            Part::None => false,
+            Term::None => false,
         };
         marks[here].says(behind, follows);
         rest = after;
@@ -66,7 +66,7 @@ pub(super) fn put_text(text: &[u8], sheet: &mut Vec<u8>) -> Option<()> {
                 if there < marks.len() {
                     return (there + 1, there);
                 }
-                marks.push(Mark { mark, part: Part::of(mark), ..Mark::default() });
+                marks.push(Mark { mark, term: Term::of(mark), ..Mark::default() });
                 (NEW, there)
             },
             |usual| (USUAL, usual),
@@ -96,8 +96,8 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
     for _ in 0..at_most(number(reader)?, limits::SHEET_MARKS_MAX)? {
         let said = number(reader)?;
         let mark = part(reader, said / 2)?;
-        let (says, part) = (said % 2 == 1, Part::of(mark));
-        marks.push(Column { mark, says, part, ..Column::default() });
+        let (says, term) = (said % 2 == 1, Term::of(mark));
+        marks.push(Column { mark, says, term, ..Column::default() });
     }
     if marks.is_empty() && len == 0 {
         return Ok(Vec::new());
@@ -135,10 +135,10 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
     for here in walk {
         let column = &mut marks[usize::from(here)];
         let told = column.text()?;
-        let behind = match (column.part, told) {
-            (Part::Result(rule), []) => amounts.result(rule).ok_or(Fault::Malformed)?,
-            (Part::Result(_), [ESCAPE, behind @ ..]) => behind,
-            (Part::Operand(operand), _) => {
+        let behind = match (column.term, told) {
+            (Term::Result(rule), []) => amounts.result(rule).ok_or(Fault::Malformed)?,
+            (Term::Result(_), [ESCAPE, behind @ ..]) => behind,
+            (Term::Operand(operand), _) => {
                 amounts.keep(operand, told);
                 told
             }
@@ -162,14 +162,14 @@ struct Mark<'a> {
     /// Whether any of these is more than nothing.
     says: bool,
     /// What they have to do with what follows from what.
-    part: Part,
+    term: Term,
 }
 
 impl Mark<'_> {
     /// Adds a text; where it follows by its rule nothing is told.
     fn says(&mut self, behind: &[u8], follows: bool) {
         let before = self.texts.len();
-        let may_follow = matches!(self.part, Part::Result(_));
+        let may_follow = matches!(self.term, Term::Result(_));
         if may_follow && !follows && matches!(behind, [] | [ESCAPE, ..]) {
             self.texts.push(ESCAPE);
         }
@@ -192,7 +192,7 @@ struct Column<'a> {
     /// What is still to stand behind it.
     texts: &'a [u8],
     /// What they have to do with what follows from what.
-    part: Part,
+    term: Term,
 }
 
 impl<'a> Column<'a> {

@@ -77,7 +77,7 @@ const RULES: [(&[u8], Rule); 3] = [
 
 /// What a mark has to do with what follows from what.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Term {
     /// Nothing.
     #[default]
     None,
@@ -87,7 +87,7 @@ pub(super) enum Part {
     Result(usize),
 }
 
-impl Part {
+impl Term {
     pub(super) fn of(mark: &[u8]) -> Self {
         let operand = OPERANDS.iter().position(|operand| *operand == mark).map(Self::Operand);
         let result = || RULES.iter().position(|(result, _)| *result == mark).map(Self::Result);
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn what_others_follow_from_does_not_follow_itself() {
         for (mark, rule) in RULES {
-            assert!(matches!(Part::of(mark), Part::Result(_)));
+            assert!(matches!(Term::of(mark), Term::Result(_)));
             let (Rule::Same(one) | Rule::Product(one, _, _)) = rule;
-            assert!(Part::of(OPERANDS[one]) == Part::Operand(one));
+            assert!(Term::of(OPERANDS[one]) == Term::Operand(one));
         }
     }
 

@@ -147,12 +147,16 @@ impl Oracle {
     /// Where the revocations ever said cut a log.
     pub fn cut(&self, tenant: VatNumber, log: &LogId) -> Option<Seq> {
         let writer = self.said.get(&(tenant, *log))?.writer?;
-        let cuts = self
+        let mut said = self
             .revocations
             .iter()
             .filter(|said| said.tenant == tenant && said.revocation.peer == writer)
-            .map(|said| cut_of(&said.revocation.cuts, log));
-        cuts.min()
+            .peekable();
+        said.peek()?;
+        // A portal that does not list a log had not seen it: the other's cut stands (seed
+        // 5419040856, both revoked while they could not reach each other).
+        let cuts = said.flat_map(|said| &said.revocation.cuts);
+        Some(cuts.filter(|(of, _)| of == log).map(|(_, seq)| *seq).min().unwrap_or(0))
     }
 
     /// Forgets revocations that no host has any more, however it lost them: with both portals
@@ -174,10 +178,6 @@ impl Oracle {
     fn is_portal(&self, peer: &PeerId) -> bool {
         self.portals.contains(peer)
     }
-}
-
-fn cut_of(cuts: &[(LogId, Seq)], log: &LogId) -> Seq {
-    cuts.iter().filter(|(of, _)| of == log).map(|(_, seq)| *seq).min().unwrap_or(0)
 }
 
 impl Ledger {

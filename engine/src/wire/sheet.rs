@@ -12,7 +12,6 @@ mod references;
 pub use self::references::{InvoiceId, Known, Reference};
 use self::{
     columns::{put_text, read_text},
-    invoice::Fields,
     notes::Note,
     places::{put_rests, read_rests},
     references::{put_references, read_references},
@@ -35,13 +34,12 @@ pub(super) struct Sheet {
 /// [`crate::limits::SHEET_MARKS_MAX`].
 pub(super) fn lay(bundles: &[(&[u8], &[u8])], known: &Known) -> Option<(Vec<u8>, bool)> {
     let mut references = Vec::new();
-    let fields = Fields::new();
     let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
     let (mut text, mut noted, mut notes) = (Vec::new(), 0, Vec::new());
     let (mut rests, mut bodies_len, mut passed) = (Vec::with_capacity(bundles.len()), 0, 0);
     for (body, inline) in bundles {
         let note = match files || !known.is_empty() {
-            true => Note::of(body, inline, &fields, known, &mut references)?,
+            true => Note::of(body, inline, known, &mut references)?,
             false => Note::default(),
         };
         if note.is_empty() {
@@ -98,13 +96,13 @@ pub(super) fn read(
     }
     let mut invoices = invoices.unwrap_or_default().iter();
     let text = read_text(&mut reader, inline)?;
-    let (fields, mut unread) = (Fields::new(), text.as_slice());
+    let mut unread = text.as_slice();
     let mut notes = vec![Note::default(); bodies.len()];
     let mut at = 0;
     for _ in 0..at_most(number(&mut reader)?, bodies.len())? {
         at += at_most(number(&mut reader)?, bodies.len())?;
         let len = bodies.get(at).ok_or(Fault::Malformed)?;
-        notes[at] = Note::read(&mut reader, *len as usize, &fields, &mut unread)?;
+        notes[at] = Note::read(&mut reader, *len as usize, &mut unread)?;
         at += 1;
     }
     let left = notes.iter().zip(bodies).map(|(note, len)| note.rest_len(*len as usize));
@@ -112,9 +110,9 @@ pub(super) fn read(
     let rests = read_rests(&mut reader, &lens)?;
     let mut files = Vec::new();
     let (mut all, mut rests) = (Vec::with_capacity(rests.len()), Reader(&rests));
-    for (note, len) in notes.iter().zip(lens) {
+    for (mut note, len) in notes.into_iter().zip(lens) {
         note.whole(part(&mut rests, len)?, &mut invoices, &mut all)?;
-        files.extend_from_slice(&note.files);
+        files.append(&mut note.files);
     }
     let whole = unread.is_empty() && reader.0.is_empty() && invoices.as_slice().is_empty();
     if whole { Ok(Sheet { bodies: all, inline: text, files }) } else { Err(Fault::Malformed) }

@@ -19,7 +19,7 @@ use super::{
 use crate::{chunk::reader::Reader, fault::Fault, limits};
 
 /// Begins a mark, and ends the text before it. `>` ends the mark.
-const OPEN: u8 = b'<';
+pub(super) const OPEN: u8 = b'<';
 const CLOSE: u8 = b'>';
 /// Stands before a text that does not follow from others where one could, and is empty or begins so.
 const ESCAPE: u8 = b'=';

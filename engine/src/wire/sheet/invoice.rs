@@ -4,12 +4,11 @@
 //! third follow from the others, as the SdI demands (its checks 00421 and 00423). Both sides know which by
 //! this table, as both sides of HTTP/2 know its usual headers (RFC 7541, appendix A).
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::LazyLock};
 
 use memchr::{memchr, memmem::Finder};
 
-/// Begins a mark and ends a text.
-const OPEN: u8 = b'<';
+use super::columns::OPEN;
 
 /// Marks whose text a body may repeat, in the order in which a file has them: each is looked for
 /// behind the one before. A supplier is named twice, first as who transmits.
@@ -30,24 +29,19 @@ pub(super) const FIELDS: [&[u8]; 11] = [
 /// The same in the order in which a body has them (`document/invoice.rs`, whose keys are sorted).
 pub(super) const FIELDS_IN_BODY: [usize; 11] = [5, 4, 7, 8, 0, 9, 1, 3, 2, 10, 6];
 
-/// Finds the fields of files. It costs more to make than to use.
-pub(super) struct Fields([Finder<'static>; FIELDS.len()]);
+/// Find the [`FIELDS`]. They cost more to make than to use.
+static FINDERS: LazyLock<[Finder<'static>; FIELDS.len()]> =
+    LazyLock::new(|| FIELDS.map(Finder::new));
 
-impl Fields {
-    pub(super) fn new() -> Self {
-        Self(FIELDS.map(Finder::new))
-    }
-
-    /// What stands behind each mark of [`FIELDS`] in `file`. A mark that is not found has an empty
-    /// text, and the next is looked for from the same place.
-    pub(super) fn of<'a>(&self, file: &'a [u8]) -> [&'a [u8]; FIELDS.len()] {
-        let mut behind = file;
-        self.0.each_ref().map(|mark| {
-            let Some(at) = mark.find(behind) else { return &[][..] };
-            behind = &behind[at + mark.needle().len()..];
-            &behind[..memchr(OPEN, behind).unwrap_or(behind.len())]
-        })
-    }
+/// What stands behind each mark of [`FIELDS`] in `file`. A mark that is not found has an empty
+/// text, and the next is looked for from the same place.
+pub(super) fn fields(file: &[u8]) -> [&[u8]; FIELDS.len()] {
+    let mut behind = file;
+    FINDERS.each_ref().map(|mark| {
+        let Some(at) = mark.find(behind) else { return &[][..] };
+        behind = &behind[at + mark.needle().len()..];
+        &behind[..memchr(OPEN, behind).unwrap_or(behind.len())]
+    })
 }
 
 /// Marks from whose texts others follow. None of these follows itself.
@@ -230,7 +224,7 @@ mod tests {
     fn fields_are_found_in_their_order() {
         let file = b"<IdCodice>1</IdCodice><IdCodice>2</IdCodice><Denominazione>A</Denominazione>\
             <Denominazione>B</Denominazione><Data>x</Data><Numero>7";
-        let found = Fields::new().of(file);
+        let found = fields(file);
         let expected: [&[u8]; FIELDS.len()] =
             [b"1", b"", b"2", b"A", b"", b"B", b"", b"", b"x", b"7", b""];
         assert_eq!(found, expected);

@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::{
     at_most,
-    invoice::{FIELDS, FIELDS_IN_BODY, Fields},
+    invoice::{FIELDS, FIELDS_IN_BODY, fields},
     number, part, put,
     references::{InvoiceId, Known, Reference},
 };
@@ -63,7 +63,6 @@ impl<'a> Note<'a> {
     pub(super) fn of(
         body: &[u8],
         inline: &'a [u8],
-        fields: &Fields,
         known: &Known,
         references: &mut Vec<Reference>,
     ) -> Option<Self> {
@@ -82,7 +81,7 @@ impl<'a> Note<'a> {
             }
         }
         if let Some((len, _)) = files.first() {
-            let (fields, mut behind) = (fields.of(&inline[..*len]), 0);
+            let (fields, mut behind) = (fields(&inline[..*len]), 0);
             for field in FIELDS_IN_BODY {
                 let text = fields[field];
                 if text.len() < FIELD_BYTES_MIN {
@@ -142,7 +141,6 @@ impl<'a> Note<'a> {
     pub(super) fn read(
         reader: &mut Reader<'_>,
         len: usize,
-        fields: &Fields,
         text: &mut &'a [u8],
     ) -> Result<Self, Fault> {
         let mut note = Self::default();
@@ -152,7 +150,7 @@ impl<'a> Note<'a> {
             *text = behind;
             note.files.push((bytes.len(), BlobHash::of(bytes)));
             if file == 0 {
-                found = fields.of(bytes);
+                found = fields(bytes);
             }
         }
         // How much of the body is not accounted for: a name has a length, so names have an end.

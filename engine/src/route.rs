@@ -1,8 +1,11 @@
 //! Lines and portals: whom to dial, which session is primary, when to hedge.
 //!
 //! A **route** is a local line, a portal and one of its addresses. [`Routes`] keeps one
-//! **primary** session, on which writes go, and one warm **standby** towards another portal over
-//! another line if there is one; a third only while it replaces one of them (make before break).
+//! **primary** session, on which writes go, and one warm **standby** that shares as little as
+//! possible with it: another portal over another line by the other transport, so that neither a
+//! server, nor a line, nor a firewall that begins to drop UDP takes both. A third there is only
+//! while it replaces one of them (make before break). QUIC carries the primary where it gets
+//! through: once the role has moved to TCP, the same route is dialled by QUIC, which takes over.
 //! A primary that owes an answer for longer than 1.25 round trips + 60 ms is *suspect*: what it
 //! has not acknowledged goes on the standby too (a **hedge**, harmless because bundles are
 //! idempotent), and so do new writes. The role moves only when the hedge was answered and the
@@ -58,7 +61,7 @@ pub use self::view::{RouteState, RouteView};
 pub use crate::session::SessionId;
 
 /// How often a better session is looked for when the ones we have could be better: QUIC again
-/// where TCP had to serve, or a line that was down when the standby was chosen.
+/// where TCP had to serve as primary, or a line that was down when the standby was chosen.
 const IMPROVE_MS: u64 = 180_000;
 /// Lateness of the host that is not counted as silence of the peer.
 const LATE_MS: u64 = 100;
@@ -74,23 +77,12 @@ pub struct RouteId {
     pub address: u8,
 }
 
-impl RouteId {
-    /// How little two routes share, 0 to 6: a different portal counts most, then a different
-    /// line, then a different address (that is, line) of the same portal.
-    fn differs(self, other: RouteId) -> u32 {
-        let portal = self.portal != other.portal;
-        4 * u32::from(portal)
-            + 2 * u32::from(self.line != other.line)
-            + u32::from(!portal && self.address != other.address)
-    }
-}
-
 /// What carries the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
-    /// TLS on TCP, where UDP is blocked.
+    /// TLS on TCP: for the standby, and where UDP is blocked.
     Tcp,
-    /// QUIC: preferred.
+    /// QUIC: preferred for the primary.
     Quic,
 }
 
@@ -103,6 +95,32 @@ impl Transport {
             Transport::Tcp => 1,
         }
     }
+
+    const fn other(self) -> Self {
+        match self {
+            Transport::Quic => Transport::Tcp,
+            Transport::Tcp => Transport::Quic,
+        }
+    }
+}
+
+/// A route over one transport: what a session runs on.
+type Path = (RouteId, Transport);
+
+/// What two paths that share nothing are apart.
+const APART_MAX: u32 = 14;
+
+/// How little two paths share, 0 to [`APART_MAX`]: a different portal counts most, then a
+/// different line, then a different transport, then a different address (that is, line) of the
+/// same portal.
+fn apart(one: Path, other: Path) -> u32 {
+    let (route, transport) = one;
+    let (beside, by) = other;
+    let portal = route.portal != beside.portal;
+    8 * u32::from(portal)
+        + 4 * u32::from(route.line != beside.line)
+        + 2 * u32::from(transport != by)
+        + u32::from(!portal && route.address != beside.address)
 }
 
 /// Names one dial. Never used twice.

@@ -3,7 +3,9 @@
 //!
 //! A [`Race`] runs while a session is wanted. Every stagger one more route is dialled, the most
 //! promising first and unlike those under way; attempts that hang do not hold the others up. QUIC
-//! has its own track and TCP another, which opens late: only when QUIC does not get through.
+//! has its own track and TCP another. One of them comes first, QUIC for a primary and for a standby
+//! the transport that the primary has not; the other opens late, only when that does not get
+//! through.
 //! What each route did last is remembered as a back-off, so nobody is dialled in a busy loop.
 //!
 //! It knows nothing of roles: its owner says by a *cost* which routes are of any use now.
@@ -15,8 +17,8 @@ use super::{AttemptId, Failure, RouteId, Transport};
 use crate::limits::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, DIAL_STAGGER_MS, DIAL_TIMEOUT_MS};
 use crate::time::Time;
 
-/// Staggers that QUIC is given before TCP is dialled too.
-const QUIC_HEAD_START: u32 = 3;
+/// Staggers that the first transport is given before the other is dialled too.
+const HEAD_START: u32 = 3;
 /// Least time between two attempts when the first fails at once (RFC 8305 section 5).
 const DIAL_GAP_MS_MIN: u64 = 100;
 /// While the only session is suspect, a back-off counts no longer than this.
@@ -66,6 +68,8 @@ pub(super) enum Aim {
 #[derive(Clone, Debug)]
 struct Race {
     aim: Aim,
+    /// The transport that is dialled first.
+    first: Transport,
     started: Time,
     /// Next turn of QUIC and of TCP.
     turns: [Time; 2],
@@ -98,12 +102,15 @@ impl Dialler {
         }
     }
 
-    /// Starts a race, or changes the aim of the one that runs.
-    pub(super) fn aim(&mut self, aim: Aim, now: Time) {
+    /// Starts a race in which `first` has the head start, or changes the aim of the one that runs.
+    pub(super) fn aim(&mut self, aim: Aim, first: Transport, now: Time) {
         match &mut self.race {
+            // What is under way serves as well, and the other transport follows soon.
+            Some(race) if aim == Aim::Urgent && race.aim != Aim::Improve => race.aim = aim,
+            Some(race) if race.first != first => self.restart(aim, first, now),
             Some(race) if race.aim != Aim::Improve && aim != Aim::Improve => race.aim = aim,
             Some(race) if race.aim == aim => {}
-            _ => self.restart(aim, now),
+            _ => self.restart(aim, first, now),
         }
     }
 
@@ -146,11 +153,14 @@ impl Dialler {
         past.error = None;
         match attempt.transport {
             Transport::Quic => self.quic_doubted = false,
-            Transport::Tcp => self.quic_doubted = true,
+            Transport::Tcp => {
+                self.quic_doubted |= self.race.as_ref().is_some_and(|r| r.first == Transport::Quic);
+            }
         }
-        // What is raced for next is another session, and QUIC comes first again.
-        if let Some(aim) = self.aimed() {
-            self.restart(aim, now);
+        // What is raced for next is another session: the head start begins anew.
+        if let Some(race) = &self.race {
+            let (aim, first) = (race.aim, race.first);
+            self.restart(aim, first, now);
         }
         Some(attempt)
     }
@@ -240,14 +250,16 @@ impl Dialler {
         Duration::from_millis(DIAL_TIMEOUT_MS)
     }
 
-    fn restart(&mut self, aim: Aim, now: Time) {
+    fn restart(&mut self, aim: Aim, first: Transport, now: Time) {
         let tried = match &self.race {
             Some(race) if race.aim == aim && aim == Aim::Improve => race.tried.clone(),
             _ => BTreeSet::new(),
         };
-        let head_start = if self.quic_doubted { 1 } else { QUIC_HEAD_START };
-        let tcp = now + Duration::from_millis(DIAL_STAGGER_MS) * head_start;
-        self.race = Some(Race { aim, started: now, turns: [now, tcp], tried });
+        let doubted = self.quic_doubted && first == Transport::Quic;
+        let head_start = if doubted { 1 } else { HEAD_START };
+        let mut turns = [now; 2];
+        turns[first.other().index()] += Duration::from_millis(DIAL_STAGGER_MS) * head_start;
+        self.race = Some(Race { aim, first, started: now, turns, tried });
     }
 
     fn back_off(&mut self, route: RouteId, transport: Transport, why: Failure, now: Time) {
@@ -276,22 +288,21 @@ impl Dialler {
                 .unwrap_or(Time::MAX)
         };
         let mut turn = race.turns[transport.index()];
-        if transport == Transport::Tcp && self.quic_is_over(race, cost) {
+        if transport != race.first && self.first_is_over(race, cost) {
             turn = race.started;
         }
         turn.max(ready(transport))
     }
 
-    /// QUIC failed everywhere within this race: TCP need not wait out the head start.
-    fn quic_is_over(&self, race: &Race, cost: &impl Fn(RouteId, Transport) -> Cost) -> bool {
-        let first_tcp = !race.tried.iter().any(|(_, transport)| *transport == Transport::Tcp);
-        let under_way = self.attempts.values().any(|a| a.transport == Transport::Quic);
-        let next = self
-            .candidates(Transport::Quic, cost)
-            .map(|(route, _)| self.ready(route, Transport::Quic))
-            .min();
-        let quic_turn = race.turns[Transport::Quic.index()];
-        first_tcp && !under_way && next.is_none_or(|at| at > quic_turn)
+    /// The first transport failed everywhere within this race: the other need not wait out the
+    /// head start.
+    fn first_is_over(&self, race: &Race, cost: &impl Fn(RouteId, Transport) -> Cost) -> bool {
+        let first = race.first;
+        let second_waits = !race.tried.iter().any(|(_, transport)| *transport != first);
+        let under_way = self.attempts.values().any(|attempt| attempt.transport == first);
+        let next = self.candidates(first, cost).map(|(route, _)| self.ready(route, first)).min();
+        let turn = race.turns[first.index()];
+        second_waits && !under_way && next.is_none_or(|at| at > turn)
     }
 
     fn best(
@@ -403,7 +414,7 @@ mod tests {
     #[test]
     fn a_race_spreads_over_lines_and_portals_then_over_tcp() {
         let mut dialler = Dialler::new(routes(2, 2), 1);
-        dialler.aim(Aim::Need, ms(0));
+        dialler.aim(Aim::Need, Transport::Quic, ms(0));
         let seen: Vec<_> = hang(&mut dialler, ms(1_100))
             .into_iter()
             .map(|(at, route, transport)| (at.as_millis(), route.line, route.portal, transport))
@@ -424,7 +435,7 @@ mod tests {
     #[test]
     fn tcp_does_not_wait_when_quic_failed_everywhere() {
         let mut dialler = Dialler::new(routes(1, 1), 1);
-        dialler.aim(Aim::Need, ms(0));
+        dialler.aim(Aim::Need, Transport::Quic, ms(0));
         let (id, _) = dialler.dial(true, ms(0), |_, _| Some(0)).unwrap();
         dialler.failed(id, Failure::Unreachable, ms(5));
         assert!(dialler.deadline(|_, _| Some(0)).unwrap() <= ms(105));

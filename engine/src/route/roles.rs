@@ -3,13 +3,13 @@
 //! [`Routes::settle`] derives everything from the state and the time, in one order, after each
 //! input. It never remembers that something *was to be* done: what is to be done follows anew.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::race::{Aim, Attempt};
 use super::{
-    AttemptId, CloseWhy, Failure, IMPROVE_MS, Liveness, Mode, Pulse, Role, RouteAction, RouteId,
-    Routes, SessionId, Transport,
+    APART_MAX, AttemptId, CloseWhy, Failure, IMPROVE_MS, Liveness, Mode, Path, Pulse, Role,
+    RouteAction, RouteId, Routes, SessionId, Transport, apart,
 };
 use crate::limits::{PING_PRIMARY_MS, PING_STANDBY_MS};
 use crate::time::Time;
@@ -40,6 +40,12 @@ pub(super) struct Session {
     pub(super) takes: bool,
     /// Since when it has not been suspect.
     pub(super) steady: Time,
+}
+
+impl Session {
+    fn path(&self) -> Path {
+        (self.route, self.transport)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,31 +101,31 @@ impl Routes {
     }
 
     fn choose_primary(&mut self) {
-        let Some(primary) = self.primary() else {
-            if let Some(best) = self.best_standby() {
-                self.promote(best);
+        if let Some(session) = self.next_primary() {
+            self.promote(session);
+            // A session by QUIC may be open already beside the one over TCP that has the role now.
+            if let Some(heir) = self.next_primary() {
+                self.promote(heir);
             }
-            return;
-        };
+        }
+    }
+
+    /// To whom the role is to move now, if to anybody.
+    fn next_primary(&mut self) -> Option<SessionId> {
+        let Some(primary) = self.primary() else { return self.best_standby() };
         let answered = self.hedge.filter(|hedge| {
             let warm = self.sessions.get(&hedge.on).is_some_and(|on| on.role == Role::Standby);
             hedge.answered && hedge.suspect == primary && warm
         });
-        match answered {
-            Some(hedge) if self.pulse(primary) >= Pulse::Silent => self.promote(hedge.on),
-            _ => {
-                if let Some((session, at)) = self.taking_primary()
-                    && at <= self.now
-                {
-                    self.promote(session);
-                    self.spared = Some(self.now);
-                } else if let Some((session, at)) = self.better_primary()
-                    && at <= self.now
-                {
-                    self.promote(session);
-                }
-            }
+        if let Some(hedge) = answered.filter(|_| self.pulse(primary) >= Pulse::Silent) {
+            return Some(hedge.on);
         }
+        let due = |(session, at): (SessionId, Time)| (at <= self.now).then_some(session);
+        if let Some(session) = self.taking_primary().and_then(due) {
+            self.spared = Some(self.now);
+            return Some(session);
+        }
+        self.better_primary().and_then(due)
     }
 
     /// Hedges a suspect primary on the best standby, and stops when it is heard.
@@ -160,7 +166,8 @@ impl Routes {
             let primary_well = self.primary().is_some_and(|id| self.pulse(id) == Pulse::Well);
             let spare = self.worst_spare();
             let standbys = self.sessions.values().filter(|s| s.role == Role::Standby).count();
-            let over = self.sessions.len() > SESSIONS_MAX || (primary_well && standbys > 1);
+            let kept = 1 + usize::from(self.heir().is_some());
+            let over = self.sessions.len() > SESSIONS_MAX || (primary_well && standbys > kept);
             match spare {
                 Some(session) if over => self.close(session, CloseWhy::Surplus),
                 _ => break,
@@ -172,6 +179,7 @@ impl Routes {
     fn race(&mut self) {
         let now = self.now;
         let aim = self.need();
+        let first = self.first_transport();
         let idle = !self.awake;
         let useful: Vec<(AttemptId, Option<Failure>)> = self.dialler.expired(now, |attempt| {
             !idle && (aim.is_some() || self.improves(attempt.route, attempt.transport))
@@ -185,11 +193,11 @@ impl Routes {
         }
         match aim {
             Some(aim) => {
-                self.dialler.aim(aim, now);
+                self.dialler.aim(aim, first, now);
                 self.postpone_improvement();
             }
             None if self.awake && self.mode == Mode::Live && self.improve_at() <= now => {
-                self.dialler.aim(Aim::Improve, now);
+                self.dialler.aim(Aim::Improve, first, now);
             }
             None if self.dialler.aimed() != Some(Aim::Improve) => self.dialler.stop(),
             None => {}
@@ -241,6 +249,9 @@ impl Routes {
         }
         self.unhedge();
         self.moved = self.now;
+        if self.sessions.get(&session).is_some_and(|new| new.transport == Transport::Tcp) {
+            self.improve = self.now;
+        }
     }
 
     fn unhedge(&mut self) {
@@ -308,6 +319,17 @@ impl Routes {
         }
     }
 
+    /// A primary is to be over QUIC; a standby by what the primary is not over, unless the
+    /// primary is suspect and any will do.
+    fn first_transport(&self) -> Transport {
+        match self.primary() {
+            Some(primary) if self.pulse(primary) == Pulse::Well => {
+                self.sessions[&primary].transport.other()
+            }
+            _ => Transport::Quic,
+        }
+    }
+
     /// Of what use a route is now, for the race.
     fn cost(&self) -> impl Fn(RouteId, Transport) -> Option<u32> + use<> {
         // Copies, so that the dialler may be changed while it asks.
@@ -318,7 +340,8 @@ impl Routes {
             .values()
             .map(|s| (s.route, s.transport, s.role, s.liveness.pulse(now) >= Pulse::Silent))
             .collect();
-        let better: Option<Vec<(RouteId, Transport)>> = improving.then(|| {
+        let heir = self.all.iter().copied().find(|route| self.is_heir((*route, Transport::Quic)));
+        let better: Option<Vec<Path>> = improving.then(|| {
             let each = |route: &RouteId| Transport::ALL.map(|transport| (*route, transport));
             let all = self.all.iter().flat_map(each);
             all.filter(|(route, transport)| self.improves(*route, *transport)).collect()
@@ -329,25 +352,31 @@ impl Routes {
                 open.iter().any(|(r, t, _, silent)| *r == route && *t >= transport && !*silent);
             let wanted = better.as_ref().is_none_or(|better| better.contains(&(route, transport)));
             (!taken && wanted).then(|| {
-                let shared = |(r, _, role, silent): &(RouteId, Transport, Role, bool)| {
+                if transport == Transport::Quic && heir == Some(route) {
+                    return 0;
+                }
+                let shared = |(r, t, role, silent): &(RouteId, Transport, Role, bool)| {
                     let avoid = *role == Role::Primary || *role == Role::Lame || *silent;
                     let again = if *r == route { AGAIN_COST } else { 0 };
-                    if avoid { 6 - route.differs(*r) + again } else { 0 }
+                    if avoid { APART_MAX - apart((route, transport), (*r, *t)) + again } else { 0 }
                 };
                 open.iter().map(shared).sum()
             })
         }
     }
 
-    /// Whether a session on this route would be a better standby than the one we have.
+    /// Whether a session on this route would be a better standby than the one we have, or is to
+    /// be primary.
     fn improves(&self, route: RouteId, transport: Transport) -> bool {
+        if self.is_heir((route, transport)) {
+            return true;
+        }
         let (Some(primary), Some(standby)) = (self.primary(), self.best_standby()) else {
             return false;
         };
-        let primary = &self.sessions[&primary];
-        let standby = &self.sessions[&standby];
-        let quality = |route: RouteId, transport| (route.differs(primary.route), transport);
-        quality(route, transport) > quality(standby.route, standby.transport)
+        let primary = self.sessions[&primary].path();
+        let standby = self.sessions[&standby].path();
+        apart((route, transport), primary) > apart(standby, primary)
     }
 
     /// Where the primary's peer can store nothing: a standby whose peer can, and from when the
@@ -363,20 +392,36 @@ impl Routes {
     /// A standby that would be the better primary, and from when the role may move to it.
     fn better_primary(&self) -> Option<(SessionId, Time)> {
         let primary = &self.sessions[&self.primary()?];
-        let id = self.best_standby()?;
+        let heir = self.heir();
+        let id = heir.or_else(|| self.best_standby())?;
         let standby = &self.sessions[&id];
         let well = [primary, standby].iter().all(|session| {
             session.liveness.measured() && session.liveness.pulse(self.now) == Pulse::Well
         });
-        let shorter = standby.liveness.least_rtt() * 2 + Duration::from_millis(SHORTER_MS)
-            < primary.liveness.least_rtt();
-        let better = match standby.transport.cmp(&primary.transport) {
-            Ordering::Greater => true,
-            Ordering::Equal => shorter,
-            Ordering::Less => false,
+        let shorter = |one: &Session, other: &Session| {
+            let one = one.liveness.least_rtt() * 2 + Duration::from_millis(SHORTER_MS);
+            one < other.liveness.least_rtt()
         };
-        let since = standby.steady.max(self.moved);
-        (well && better && standby.takes).then_some((id, since + Duration::from_millis(STEADY_MS)))
+        // Length counts more than transport, as the standby mostly is over the other.
+        let better = shorter(standby, primary)
+            || (standby.transport > primary.transport && !shorter(primary, standby));
+        let since = standby.steady.max(self.moved) + Duration::from_millis(STEADY_MS);
+        let at = if heir.is_some() { self.now } else { since };
+        (well && better && standby.takes).then_some((id, at))
+    }
+
+    /// The session that takes over from a primary that is over TCP.
+    fn heir(&self) -> Option<SessionId> {
+        let mut sessions = self.sessions.iter();
+        let heir = sessions.find(|(_, s)| s.role == Role::Standby && self.is_heir(s.path()));
+        heir.map(|(id, _)| *id)
+    }
+
+    /// Whether this is the route of a primary that is over TCP, by QUIC: the path is proven, and
+    /// only what carries the frames is to change.
+    fn is_heir(&self, (route, transport): Path) -> bool {
+        let primary = self.primary().map(|primary| self.sessions[&primary].path());
+        transport == Transport::Quic && primary == Some((route, Transport::Tcp))
     }
 
     pub(super) fn pulse(&self, session: SessionId) -> Pulse {
@@ -390,10 +435,10 @@ impl Routes {
     /// How good a session is as standby of the present primary; the older wins a tie.
     fn rank(&self, id: SessionId) -> (Role, bool, bool, u32, Transport, Reverse<SessionId>) {
         let session = &self.sessions[&id];
-        let primary = self.primary().map(|primary| self.sessions[&primary].route);
-        let differs = primary.map_or(0, |primary| session.route.differs(primary));
+        let primary = self.primary().map(|primary| self.sessions[&primary].path());
+        let apart = primary.map_or(0, |primary| apart(session.path(), primary));
         let well = session.liveness.pulse(self.now) == Pulse::Well;
-        (session.role, well, session.takes, differs, session.transport, Reverse(id))
+        (session.role, well, session.takes, apart, session.transport, Reverse(id))
     }
 
     pub(super) fn best_standby(&self) -> Option<SessionId> {
@@ -401,10 +446,10 @@ impl Routes {
         self.sessions.keys().copied().filter(standby).max_by_key(|id| self.rank(*id))
     }
 
-    /// The session to close first: never the primary, nor the one that carries a hedge.
+    /// The session to close first: never the primary, its heir, or the one that carries a hedge.
     fn worst_spare(&self) -> Option<SessionId> {
-        let spare =
-            |id: &SessionId| self.sessions[id].role != Role::Primary && self.hedging() != Some(*id);
+        let kept = [self.primary(), self.heir(), self.hedging()];
+        let spare = |id: &SessionId| !kept.contains(&Some(*id));
         self.sessions.keys().copied().filter(spare).min_by_key(|id| self.rank(*id))
     }
 

@@ -49,16 +49,16 @@ fn at_start_a_dead_line_costs_one_stagger() {
     assert_eq!(world.route(world.routes.primary()), Some((1, 1, Transport::Quic)));
     world.run_until(2_000);
     // The standby shares the line, which is the only one alive, but not the portal.
-    assert_eq!(world.route(world.routes.standby()), Some((1, 0, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((1, 0, Transport::Tcp)));
     assert_eq!(world.routes.sessions(), 2);
 }
 
 #[test]
-fn the_standby_shares_neither_line_nor_portal() {
+fn the_standby_shares_neither_line_nor_portal_nor_transport() {
     let mut world = World::new(config(2, &[2, 2], 1), clean(40));
     world.run_until(1_000);
     assert_eq!(world.route(world.routes.primary()), Some((0, 0, Transport::Quic)));
-    assert_eq!(world.route(world.routes.standby()), Some((1, 1, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((1, 1, Transport::Tcp)));
     assert_eq!(dials(&world, 0).len(), 2, "two handshakes for two sessions");
     world.run_until(100_000);
     assert_eq!(world.routes.sessions(), 2);
@@ -82,7 +82,9 @@ fn silent_primary(rtt_ms: u64, warm: bool, offset_ms: u64) -> Duration {
     assert_ne!(world.route(world.routes.primary()), Some((0, 0, Transport::Quic)));
     assert!(world.unacked.values().all(|at| world.now - *at < Duration::from_secs(1)));
     assert!(world.sessions_max <= 3);
-    assert_eq!(promotions(&world), 2);
+    // A warm standby is over TCP, and QUIC takes over on its route.
+    assert!(matches!(world.route(world.routes.primary()), Some((_, _, Transport::Quic))));
+    assert!((if warm { 3..=3 } else { 2..=3 }).contains(&promotions(&world)));
     world.stall(19_000)
 }
 
@@ -158,12 +160,12 @@ fn a_dead_standby_is_replaced_before_it_is_needed() {
     world.outage = Box::new(|route, _, _| route.line == 1);
     world.run_until(36_000);
     assert_eq!(world.route(world.routes.primary()), Some((0, 0, Transport::Quic)));
-    assert_eq!(world.route(world.routes.standby()), Some((0, 1, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((0, 1, Transport::Tcp)));
     assert_eq!(promotions(&world), 1);
     // The line comes back, and in time the standby moves there: made before the other breaks.
     world.outage = Box::new(|_, _, _| false);
     world.run_until(300_000);
-    assert_eq!(world.route(world.routes.standby()), Some((1, 1, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((1, 1, Transport::Tcp)));
     assert_eq!(promotions(&world), 1);
     assert_eq!(world.routes.sessions(), 2);
 }
@@ -217,9 +219,8 @@ fn udp_is_blocked_so_tcp_serves_until_it_is_not() {
 
     world.outage = Box::new(|_, _, _| false);
     world.run_until(900_000);
-    for session in [world.routes.primary(), world.routes.standby()] {
-        assert!(matches!(world.route(session), Some((_, _, Transport::Quic))));
-    }
+    assert!(matches!(world.route(world.routes.primary()), Some((_, _, Transport::Quic))));
+    assert!(matches!(world.route(world.routes.standby()), Some((_, _, Transport::Tcp))));
     assert_eq!(world.routes.sessions(), 2);
     assert!(world.sessions_max <= 3);
 }
@@ -259,11 +260,11 @@ fn a_portal_that_comes_back_late_takes_the_standby_over() {
     let mut world = World::with(config(1, &[2, 1], 3), clean(40), down);
     world.run_until(59_000);
     assert_eq!(world.route(world.routes.primary()), Some((0, 0, Transport::Quic)));
-    assert_eq!(world.route(world.routes.standby()), Some((0, 0, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((0, 0, Transport::Tcp)));
     let dialled = dials(&world, 10_000).len();
     assert!(dialled <= 2 * 49 / 5 + 2, "{dialled} dials: one race in 5 s at most");
     world.run_until(60_000 + 40_000);
-    assert_eq!(world.route(world.routes.standby()), Some((0, 1, Transport::Quic)));
+    assert_eq!(world.route(world.routes.standby()), Some((0, 1, Transport::Tcp)));
     assert_eq!(world.routes.sessions(), 2);
 }
 
@@ -292,7 +293,7 @@ fn a_flapping_line_ends_up_not_being_primary() {
         dials(&world, 5_000).len(),
         world.stall(0)
     );
-    assert_eq!(promotions(&world), 2);
+    assert_eq!(promotions(&world), 3, "to the standby over TCP, and to QUIC on its route");
     assert!(world.stall(0) <= Duration::from_millis(300));
     assert!(world.sessions_max <= 3);
 }
@@ -346,23 +347,52 @@ fn the_role_leaves_a_portal_that_can_store_nothing_and_no_session_does() {
     let (full, other) = (world.routes.primary().unwrap(), world.routes.standby().unwrap());
     world.takes(full, false);
     assert_eq!((world.routes.primary(), world.routes.standby()), (Some(other), Some(full)));
+    // The other portal's session is over TCP; QUIC takes over there.
+    world.run_until(21_000);
+    let other = world.routes.primary().unwrap();
+    assert_eq!(world.route(Some(other)), Some((1, 1, Transport::Quic)));
+    // The full one is stood by at, since it can be read from: by TCP now.
+    let full = world.routes.standby().unwrap();
+    assert_eq!(world.route(Some(full)), Some((0, 0, Transport::Tcp)));
+    world.takes(full, false);
+    let dialled = dials(&world, 0).len();
     // Where both can store nothing there is nothing better to be had, and nobody is dialled for it.
     world.takes(other, false);
     world.run_until(100_000);
-    assert_eq!((world.routes.primary(), promotions(&world)), (Some(other), 2));
-    assert_eq!(dials(&world, 0).len(), 2);
+    assert_eq!((world.routes.primary(), promotions(&world)), (Some(other), 3));
+    assert_eq!(dials(&world, 0).len(), dialled);
     // Two that take turns every second do not move the role every second.
     for second in 100..200 {
         world.takes(full, second % 2 == 0);
         world.takes(other, second % 2 != 0);
         world.run_until((second + 1) * 1_000);
     }
-    assert!(promotions(&world) <= 2 + 100 / 5, "{} promotions", promotions(&world));
+    assert!(promotions(&world) <= 3 + 100 / 5, "{} promotions", promotions(&world));
     world.takes(full, true);
     world.takes(other, false);
     world.run_until(206_000);
-    assert_eq!(world.routes.primary(), Some(full), "room at one is enough");
-    assert_eq!((world.routes.sessions(), dials(&world, 0).len()), (2, 2));
+    let primary = world.route(world.routes.primary());
+    assert_eq!(primary, Some((0, 0, Transport::Quic)), "room at one is enough");
+    assert_eq!(world.routes.sessions(), 2);
+}
+
+#[test]
+fn udp_that_is_blocked_from_one_moment_to_the_next_is_a_silent_line_and_no_more() {
+    let mut stalls = vec![];
+    for offset in (0..500).step_by(37) {
+        let cut = ms(20_000 + offset);
+        let no_udp = move |_, transport, at| transport == Transport::Quic && at >= cut;
+        let mut world = World::with(config(2, &[1, 1], 1), clean(40), no_udp);
+        world.write(EVERY);
+        world.run_until(200_000);
+        let tcp = |session| matches!(world.route(session), Some((_, _, Transport::Tcp)));
+        assert!(tcp(world.routes.primary()) && tcp(world.routes.standby()));
+        assert_eq!(promotions(&world), 2);
+        stalls.push(world.stall(19_000));
+    }
+    let worst = stalls.into_iter().max().unwrap_or_default();
+    println!("UDP blocked: worst stall {worst:?}");
+    assert!(worst <= Duration::from_millis(300), "{worst:?}");
 }
 
 #[test]
@@ -397,19 +427,20 @@ fn a_much_shorter_path_becomes_primary_when_it_is_steady() {
     let mut routes = Routes::new(config(1, &[1, 1], 1), ms(0));
     let mut clock = 0;
     let mut promoted = vec![];
-    // Portal 0 answers after 300 ms, portal 1 after 20.
+    // Portal 0 answers after 300 ms, portal 1 after 20. Sessions of both get even and odd names.
     let mut due: BTreeMap<(u64, u64), (SessionId, u64)> = BTreeMap::new();
     while clock < 60_000 {
         while let Some(action) = routes.poll() {
             match action {
                 RouteAction::Dial { attempt, route, .. } => {
-                    routes.opened(attempt, SessionId(u64::from(route.portal)), ms(clock));
+                    let session = SessionId(2 * attempt.0 + u64::from(route.portal));
+                    routes.opened(attempt, session, ms(clock));
                 }
                 RouteAction::Ping { session, n } => {
-                    let rtt = if session.0 == 0 { 300 } else { 20 };
+                    let rtt = if session.0 % 2 == 0 { 300 } else { 20 };
                     due.insert((clock + rtt, session.0), (session, n));
                 }
-                RouteAction::Promote { session } => promoted.push((clock, session.0)),
+                RouteAction::Promote { session } => promoted.push((clock, session.0 % 2)),
                 _ => {}
             }
         }
@@ -424,8 +455,9 @@ fn a_much_shorter_path_becomes_primary_when_it_is_steady() {
             _ => routes.tick(ms(clock)),
         }
     }
-    assert_eq!(promoted.len(), 2, "{promoted:?}");
+    assert_eq!(promoted.iter().map(|(_, portal)| *portal).collect::<Vec<_>>(), [0, 1, 1]);
     assert!((30_000..50_000).contains(&promoted[1].0), "{promoted:?}");
+    assert!((20..100).contains(&(promoted[2].0 - promoted[1].0)), "QUIC follows: {promoted:?}");
 }
 
 #[test]

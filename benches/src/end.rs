@@ -198,7 +198,8 @@ pub enum Answer {
 /// The bench's hold on one end. Dropped, the process is killed.
 pub struct End {
     child: Child,
-    orders: ChildStdin,
+    /// None once it was asked to leave.
+    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     /// Its pin.
     pub pin: String,
@@ -256,7 +257,8 @@ impl End {
             return Err("the process has no pipes".into());
         };
         let pin = place.papers.pin()?.to_string();
-        let mut end = Self { child, orders, answers: BufReader::new(answers), pin, place };
+        let mut end =
+            Self { child, orders: Some(orders), answers: BufReader::new(answers), pin, place };
         let place = end.place.clone();
         end.say(&place)?;
         Ok(end)
@@ -334,7 +336,17 @@ impl End {
         }
     }
 
-    /// Kills it, as a power cut would, and starts it again on the same place.
+    /// Lets it end by itself, with its files closed as a process closes them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn leave(&mut self) -> Result<(), AnyError> {
+        self.orders = None;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Kills it, if it is there still.
     ///
     /// # Errors
     /// What the system says.
@@ -347,8 +359,9 @@ impl End {
     fn say(&mut self, what: &impl Serialize) -> Result<(), AnyError> {
         let mut line = serde_json::to_string(what)?;
         line.push('\n');
-        self.orders.write_all(line.as_bytes())?;
-        Ok(self.orders.flush()?)
+        let orders = self.orders.as_mut().ok_or("the process was asked to leave")?;
+        orders.write_all(line.as_bytes())?;
+        Ok(orders.flush()?)
     }
 
     fn listen<T: DeserializeOwned>(&mut self) -> Result<T, AnyError> {

@@ -50,6 +50,7 @@ pub fn run(options: &Options, other: bool) -> Result<(), AnyError> {
         }
         // A process of its own comes back, which holds no memory of how it came to hold everything.
         world.node.done(&Order::Stop)?;
+        world.node.leave()?;
         world.revive_node()?;
         let what = if options.together { What::StatusesTogether } else { What::Statuses };
         if options.changed > 0 {

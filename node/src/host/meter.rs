@@ -49,7 +49,7 @@ pub struct Reading {
     pub sent: Carried,
     /// From peers.
     pub heard: Carried,
-    /// Times that something was heard after something was said, pings apart: round trips, as
+    /// Times that something was heard after something was asked, pings apart: round trips, as
     /// long as one session is open.
     pub round_trips: u64,
     /// Bundles in the runs sent: one that was sent twice counts twice.
@@ -118,10 +118,11 @@ impl Meter {
         self.0.heard[class as usize].count(bytes);
     }
 
-    /// `frame` is said. Pings and the roles of paths do not count: a replica waits for neither.
+    /// `frame` is said. What no replica waits to hear the answer of does not count: pings, the
+    /// roles of paths, and acknowledgements, of which many follow one another while runs come.
     pub(super) fn said(&self, frame: &Frame) {
         self.0.bundles_sent.fetch_add(bundles(frame), Ordering::Relaxed);
-        if !is_ping(frame) {
+        if !is_ping(frame) && !matches!(frame, Frame::Ack { .. }) {
             self.0.asking.store(true, Ordering::Relaxed);
         }
     }
@@ -218,10 +219,12 @@ fn is_ping(frame: &Frame) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use engine::{id::VatNumber, wire::Tenant};
+
     use super::*;
 
     #[test]
-    fn a_round_trip_is_something_heard_after_something_said_and_a_ping_is_none() {
+    fn a_round_trip_is_something_heard_after_something_asked_and_a_ping_is_none() {
         let meter = Meter::default();
         let read = || meter.read([].into_iter(), Commits::default());
         let (ping, bye) = (Frame::Ping(1), Frame::Bye(None));
@@ -233,6 +236,8 @@ mod tests {
         meter.answered(&bye);
         meter.answered(&bye);
         meter.said(&ping);
+        let tenant = Tenant(VatNumber::parse("02038490237").unwrap());
+        meter.said(&Frame::Ack { tenant, logs: vec![] });
         meter.answered(&bye);
         assert_eq!(read().round_trips, 1);
         meter.sent(Class::Control, 6);

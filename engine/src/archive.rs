@@ -22,6 +22,8 @@ mod row;
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
+use bytes::Bytes;
+
 use crate::{
     bundle::{Body, ChainHash, Item, Origin, PublicKey, Signature},
     id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
@@ -47,9 +49,9 @@ pub struct Stored {
     /// The writer's signature of it, where we hold it: always at the end of a run.
     pub signature: Option<Signature>,
     /// The body's bytes.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The inline blobs' bytes.
-    pub inline: Vec<u8>,
+    pub inline: Bytes,
 }
 
 type Parts<'a> = (ChainHash, ChainHash, Option<&'a [u8; 72]>, &'a [u8], &'a [u8]);
@@ -168,8 +170,8 @@ impl Stored {
             previous,
             hash,
             signature,
-            body: body.to_vec(),
-            inline: inline.to_vec(),
+            body: Bytes::copy_from_slice(body),
+            inline: Bytes::copy_from_slice(inline),
         })
     }
 }

@@ -93,7 +93,7 @@ impl Log {
         let (seq, previous) = (self.pending.0 + 1, self.pending.1);
         let hash = previous.next(self.tenant, &self.origin.log(), seq, &bytes);
         self.advance((seq, hash));
-        (seq, Stored { previous, hash, signature: None, body: bytes, inline })
+        (seq, Stored { previous, hash, signature: None, body: bytes.into(), inline: inline.into() })
     }
 
     /// Judges an opened run. Nothing changes until [`Log::advance`].

@@ -48,6 +48,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use bytes::Bytes;
 use engine::store::{Batch, Store, StoreError, Table, Visitor};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
@@ -426,7 +427,7 @@ impl Store for Truth {
                 let key = group.key(at).filter(|key| from <= &key[..] && &key[..] < to)?;
                 (!over.contains_key(&key)).then_some((at, key))
             });
-            found.map(|(at, key)| (key, Arc::<[u8]>::from(group.value(at))))
+            found.map(|(at, key)| (key, Bytes::copy_from_slice(group.value(at))))
         };
         let open = self.read(|| Ok(reading.open_table(file::rows(table))?))?;
         // The first that ends beyond may begin before.

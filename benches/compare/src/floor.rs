@@ -165,7 +165,7 @@ fn stored(tenant: VatNumber, documents: u64, runs: usize, dir: &Path) -> io::Res
         let bytes = body.encode().map_err(io::Error::other)?;
         let (previous, hash) = (ChainHash::START, ChainHash([n as u8; 32]));
         bundles.push((
-            Stored { previous, hash, signature: None, body: bytes, inline: invoice.xml },
+            Stored { previous, hash, signature: None, body: bytes.into(), inline: invoice.xml.into() },
             body,
         ));
     }

@@ -36,7 +36,7 @@ pub fn blob(
         let Ok(body) = Body::decode(&stored.body) else {
             return Err(ReadError::Damaged { tenant, log, seq });
         };
-        let mut inline = stored.inline.as_slice();
+        let mut inline = &stored.inline[..];
         for blob in &body.blobs {
             let len = if blob.is_inline() { blob.len as usize } else { 0 };
             let (bytes, rest) = inline.split_at(len.min(inline.len()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Engine;
@@ -52,7 +53,15 @@ impl Engine {
         if !whole.is_empty() || rest.len() > 1 {
             return self.end(id, Some(Fault::Malformed));
         }
-        if let (Some(fresh), Some(session)) = (rest.pop(), self.sessions.get_mut(&id))
+        let waits = rest.pop().map(|mut fresh| {
+            // Of its run it keeps no more than its own.
+            let stored = &mut fresh.stored;
+            for own in [&mut stored.body, &mut stored.inline] {
+                *own = Bytes::copy_from_slice(own);
+            }
+            fresh
+        });
+        if let (Some(fresh), Some(session)) = (waits, self.sessions.get_mut(&id))
             && session.stage(tenant, log, fresh)
         {
             self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });

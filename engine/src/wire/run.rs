@@ -2,12 +2,13 @@
 
 use std::{io, sync::Mutex};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zstd::bulk::Compressor;
 
 use super::{
     Tenant,
-    sheet::{self, InvoiceId, Known, Reference, Sheet},
+    sheet::{self, InvoiceId, Known, Reference},
 };
 use crate::{
     bundle::{Body, ChainHash, Origin, PublicKey, Signature},
@@ -67,12 +68,12 @@ impl TryFrom<&OriginParts> for Origin {
 /// that answer to their names. Its signature is for [`crate::log`] to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The body's bytes, as hashed.
-    pub bytes: Vec<u8>,
+    /// The body's bytes, as hashed: a part of those of the run.
+    pub bytes: Bytes,
     /// The body.
     pub body: Body,
-    /// Its inline blobs' bytes, in the body's order.
-    pub inline: Vec<u8>,
+    /// Its inline blobs' bytes, in the body's order: a part of those of the run.
+    pub inline: Bytes,
 }
 
 /// How hard a run is compressed. The host chooses, since it knows the line: the bytes are the same
@@ -292,40 +293,43 @@ impl Run {
     /// # Errors
     /// [`Fault`] names what is wrong with the bytes.
     pub fn open(&self) -> Result<Vec<Received>, Fault> {
-        let (mut bodies, lengths) = self.unpacked()?;
-        let Sheet { bodies, inline, files } = match self.payload.first() {
-            Some(&SHEET) => sheet::read(&bodies, &lengths, self.inline as usize, None)?,
+        let (unpacked, lengths) = self.unpacked()?;
+        let (mut bodies, mut inline, files) = match self.payload.first() {
+            Some(&SHEET) => {
+                let sheet = sheet::read(&unpacked, &lengths, self.inline as usize, None)?;
+                (Bytes::from(sheet.bodies), Bytes::from(sheet.inline), sheet.files)
+            }
             Some(&REFERRING) => return Err(Fault::Malformed),
             _ => {
                 let bodies_len: usize = lengths.iter().map(|len| *len as usize).sum();
-                if bodies.len() != bodies_len + self.inline as usize {
+                if unpacked.len() != bodies_len + self.inline as usize {
                     return Err(Fault::Malformed);
                 }
+                let mut bodies = Bytes::from(unpacked);
                 let inline = bodies.split_off(bodies_len);
-                Sheet { bodies, inline, files: Vec::new() }
+                (bodies, inline, Vec::new())
             }
         };
-        let (mut bodies, mut inline) = (bodies.as_slice(), inline.as_slice());
         let mut files = files.into_iter();
         let mut received = Vec::with_capacity(lengths.len());
         for len in lengths {
             let bytes = take(&mut bodies, len as usize)?;
-            let body = Body::decode(bytes)?;
+            let body = Body::decode(&bytes)?;
             let own = take(&mut inline, body.inline_bytes())?;
-            let mut rest = own;
+            let mut rest = own.clone();
             for blob in body.blobs.iter().filter(|blob| blob.is_inline()) {
                 let file = take(&mut rest, blob.len as usize)?;
                 // A sheet's reader had to know it, of the same bytes if the lengths agree so far.
                 let hash = match files.next() {
                     Some((len, hash)) if len == file.len() => hash,
                     Some(_) => return Err(Fault::Malformed),
-                    None => BlobHash::of(file),
+                    None => BlobHash::of(&file),
                 };
                 if hash != blob.hash && !plant::is(Bug::FileUnchecked) {
                     return Err(Fault::BadChunk);
                 }
             }
-            received.push(Received { bytes: bytes.to_vec(), body, inline: own.to_vec() });
+            received.push(Received { bytes, body, inline: own });
         }
         if inline.is_empty() { Ok(received) } else { Err(Fault::Malformed) }
     }
@@ -350,10 +354,8 @@ impl Run {
     }
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Fault> {
-    let (head, tail) = rest.split_at_checked(len).ok_or(Fault::Malformed)?;
-    *rest = tail;
-    Ok(head)
+fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, Fault> {
+    if len <= rest.len() { Ok(rest.split_to(len)) } else { Err(Fault::Malformed) }
 }
 
 #[cfg(test)]
@@ -386,7 +388,7 @@ pub(super) mod tests {
         let frame = Frame::Run(run(&body, file));
         let Frame::Run(back) = Frame::decode(&frame.encode()).unwrap() else { panic!() };
         let opened = back.open().unwrap();
-        assert_eq!(opened[0].inline, file);
+        assert_eq!(opened[0].inline, &file[..]);
         assert_eq!(opened[0].body, body);
     }
 
@@ -413,7 +415,7 @@ pub(super) mod tests {
         let mut run = run(&body, &file);
         assert_eq!(run.payload, sheet_of(&bytes, &file));
         let opened = run.open().unwrap();
-        assert_eq!((&opened[0].bytes, &opened[0].inline), (&bytes, &file));
+        assert_eq!((&opened[0].bytes[..], &opened[0].inline[..]), (&bytes[..], &file[..]));
         run.inline += 1;
         assert_eq!(run.open(), Err(Fault::Malformed));
         run.payload =

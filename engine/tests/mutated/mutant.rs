@@ -98,8 +98,8 @@ pub struct Mutator<'a> {
 impl<'a> Mutator<'a> {
     pub fn new(genuine: &'a Run) -> Self {
         let opened = opened(genuine);
-        let bodies = opened.iter().map(|bundle| bundle.bytes.clone()).collect();
-        let inline = opened.into_iter().map(|bundle| bundle.inline).collect();
+        let bodies = opened.iter().map(|bundle| bundle.bytes.to_vec()).collect();
+        let inline = opened.iter().map(|bundle| bundle.inline.to_vec()).collect();
         Self { genuine, bodies, inline }
     }
 

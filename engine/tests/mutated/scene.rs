@@ -209,7 +209,7 @@ impl Writer {
     pub fn say_bytes(&mut self, body: Vec<u8>, inline: Vec<u8>) -> Run {
         let (seq, stored) = self.log.append(body, inline);
         let signature = Signature::from_bytes(&self.key.sign(&stored.hash.0));
-        self.said.push((stored.body, stored.inline, stored.previous, signature));
+        self.said.push((stored.body.into(), stored.inline.into(), stored.previous, signature));
         self.joined(seq..=seq)
     }
 

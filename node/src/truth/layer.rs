@@ -3,12 +3,13 @@
 //! A barrier hands one whole layer to the storage engine as one transaction, so a group of
 //! batches costs one. Until then reads look here first. Nothing here touches a disk.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use engine::store::{Batch, Table};
 
 /// A value, or `None` where the key was removed. It is packed by the barrier that writes it.
-pub(super) type Row = Option<Arc<[u8]>>;
+pub(super) type Row = Option<Bytes>;
 
 /// Rows by table and key.
 #[derive(Debug, Default)]
@@ -22,7 +23,7 @@ impl Layer {
     pub(super) fn of(batch: Batch) -> Self {
         let mut layer = Self::default();
         for write in batch.writes {
-            layer.set(write.table, write.key, write.value.map(Arc::from));
+            layer.set(write.table, write.key, write.value.map(Bytes::from));
         }
         layer
     }
@@ -79,5 +80,5 @@ impl Layer {
 }
 
 fn size(row: &Row) -> usize {
-    row.as_ref().map_or(0, |row| row.len())
+    row.as_ref().map_or(0, Bytes::len)
 }

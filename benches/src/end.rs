@@ -22,6 +22,8 @@ use node::{host::meter::Reading, transport::Identity};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::packaged;
+
 pub use serve::{now_ns, serve};
 
 /// Anything that ends a bench.
@@ -246,13 +248,15 @@ impl End {
     /// What the system says; the program `end` is to be there.
     pub fn spawn(place: Place) -> Result<Self, AnyError> {
         let program = std::env::current_exe()?.with_file_name("end");
-        let mut child =
-            Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(
-                |error| {
-                    let program = program.display();
-                    format!("{program}: {error} (cargo build --release -p benches builds it)")
-                },
-            )?;
+        let mut child = Command::new(&program)
+            .envs(packaged::environment())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                let program = program.display();
+                format!("{program}: {error} (cargo build --release -p benches builds it)")
+            })?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("the process has no pipes".into());
         };

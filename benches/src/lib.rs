@@ -5,5 +5,6 @@ pub mod end;
 pub mod figures;
 pub mod guest;
 pub mod link;
+pub mod packaged;
 pub mod welcome;
 pub mod workload;

@@ -24,6 +24,7 @@ use benches::{
     end::{AnyError, End, Order, Papers, Place, State, free_address},
     figures::Figures,
     link::{Link, LinkHandle, LinkSpec},
+    packaged,
 };
 use clap::Args;
 use engine::{grant::Role, id::VatNumber};
@@ -35,6 +36,7 @@ pub fn program(name: &str, config: &Path) -> Result<Child, AnyError> {
     Ok(Command::new(std::env::current_exe()?)
         .arg(name)
         .arg(config)
+        .envs(packaged::environment())
         .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
         .spawn()?)

@@ -13,6 +13,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::packaged;
+
 /// How long a service may take to stop when asked.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
@@ -46,6 +48,7 @@ impl Service {
         }
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.program)
+            .envs(packaged::environment())
             .arg("run")
             .arg("--config")
             .arg(&self.config)

@@ -249,8 +249,13 @@ impl Routes {
         }
         self.unhedge();
         self.moved = self.now;
-        if self.sessions.get(&session).is_some_and(|new| new.transport == Transport::Tcp) {
-            self.improve = self.now;
+        match self.sessions.get(&session).map(|new| new.transport) {
+            // Its heir is dialled at once; what else could be better has time.
+            Some(Transport::Tcp) => self.improve = self.now,
+            _ => {
+                self.dialler.stop();
+                self.postpone_improvement();
+            }
         }
     }
 
@@ -371,6 +376,10 @@ impl Routes {
         if self.is_heir((route, transport)) {
             return true;
         }
+        if self.heir().is_some() {
+            // What is better depends on who is primary, which changes in a moment.
+            return false;
+        }
         let (Some(primary), Some(standby)) = (self.primary(), self.best_standby()) else {
             return false;
         };
@@ -447,10 +456,14 @@ impl Routes {
     }
 
     /// The session to close first: never the primary, its heir, or the one that carries a hedge.
+    /// One to another portal is kept before one whose peer can store more: it is read from.
     fn worst_spare(&self) -> Option<SessionId> {
         let kept = [self.primary(), self.heir(), self.hedging()];
         let spare = |id: &SessionId| !kept.contains(&Some(*id));
-        self.sessions.keys().copied().filter(spare).min_by_key(|id| self.rank(*id))
+        self.sessions.keys().copied().filter(spare).min_by_key(|id| {
+            let (role, well, takes, apart, transport, older) = self.rank(*id);
+            (role, well, apart, takes, transport, older)
+        })
     }
 
     fn pull_at(&self, pull: Pull) -> Time {

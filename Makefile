@@ -98,7 +98,7 @@ compare-ours: bench-program
 	@$(ours) && ours="ours --program $$program" && \
 	$(COMPARE) $$ours --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
 	$(COMPARE) $$ours --documents 1000 --changed 0,100 --line adsl && \
-	$(COMPARE) $$ours --documents 10000 --line adsl --runs 1 && \
+	$(COMPARE) $$ours --documents 10000 --changed 100 --line adsl --runs 1 && \
 	$(COMPARE) failover --program $$program && \
 	$(COMPARE) $$ours --documents 100000 --changed 0,1,10,100,1000 --runs 1 && \
 	$(COMPARE) portal --program $$program && \

@@ -345,7 +345,7 @@ impl Routes {
             .values()
             .map(|s| (s.route, s.transport, s.role, s.liveness.pulse(now) >= Pulse::Silent))
             .collect();
-        let heir = self.all.iter().copied().find(|route| self.is_heir((*route, Transport::Quic)));
+        let heir = self.heir_path();
         let better: Option<Vec<Path>> = improving.then(|| {
             let each = |route: &RouteId| Transport::ALL.map(|transport| (*route, transport));
             let all = self.all.iter().flat_map(each);
@@ -357,7 +357,7 @@ impl Routes {
                 open.iter().any(|(r, t, _, silent)| *r == route && *t >= transport && !*silent);
             let wanted = better.as_ref().is_none_or(|better| better.contains(&(route, transport)));
             (!taken && wanted).then(|| {
-                if transport == Transport::Quic && heir == Some(route) {
+                if heir == Some((route, transport)) {
                     return 0;
                 }
                 let shared = |(r, t, role, silent): &(RouteId, Transport, Role, bool)| {
@@ -373,7 +373,7 @@ impl Routes {
     /// Whether a session on this route would be a better standby than the one we have, or is to
     /// be primary.
     fn improves(&self, route: RouteId, transport: Transport) -> bool {
-        if self.is_heir((route, transport)) {
+        if self.heir_path() == Some((route, transport)) {
             return true;
         }
         if self.heir().is_some() {
@@ -421,16 +421,17 @@ impl Routes {
 
     /// The session that takes over from a primary that is over TCP.
     fn heir(&self) -> Option<SessionId> {
+        let path = self.heir_path()?;
         let mut sessions = self.sessions.iter();
-        let heir = sessions.find(|(_, s)| s.role == Role::Standby && self.is_heir(s.path()));
+        let heir = sessions.find(|(_, s)| s.role == Role::Standby && s.path() == path);
         heir.map(|(id, _)| *id)
     }
 
-    /// Whether this is the route of a primary that is over TCP, by QUIC: the path is proven, and
-    /// only what carries the frames is to change.
-    fn is_heir(&self, (route, transport): Path) -> bool {
-        let primary = self.primary().map(|primary| self.sessions[&primary].path());
-        transport == Transport::Quic && primary == Some((route, Transport::Tcp))
+    /// The route of a primary that is over TCP, by QUIC: the path is proven, and only what carries
+    /// the frames is to change.
+    fn heir_path(&self) -> Option<Path> {
+        let primary = &self.sessions[&self.primary()?];
+        (primary.transport == Transport::Tcp).then_some((primary.route, Transport::Quic))
     }
 
     pub(super) fn pulse(&self, session: SessionId) -> Pulse {

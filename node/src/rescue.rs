@@ -1,9 +1,10 @@
-//! After a store was set aside ([`crate::truth`]): invoices that only it held are said again.
+//! After a store was set aside, or went back by a transaction ([`crate::truth`]): invoices that only
+//! it held are said again.
 //!
 //! Peers bring back what they hold. What had not reached any of them is in two places: the files
-//! that were taken ([`crate::taken`]), and whatever the damaged store still gives whole. Both are looked through once
-//! a peer has brought all it has, and each invoice that is not here is said, as it was. The same
-//! file is the same document, so one that is said twice after all does no harm.
+//! that were taken ([`crate::taken`]), and whatever a store that was set aside still gives whole. Both are
+//! looked through once a peer has brought all it has, and each invoice that is not here is said, as it
+//! was. The same file is the same document, so one that is said twice after all does no harm.
 //!
 //! What is not an invoice (a mark, an outcome) and reached nobody stays in what was set aside.
 
@@ -31,7 +32,7 @@ use crate::{
     moment::now_ms,
     private,
     taken::came_as,
-    truth::{Truth, TruthOptions, asides},
+    truth::{Truth, TruthOptions, asides, looked_for, went_back},
 };
 
 /// In a folder that was set aside, once it was looked through.
@@ -69,12 +70,34 @@ pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken:
             return;
         }
     };
-    if asides.is_empty() {
+    let went_back = went_back(&truth);
+    if asides.is_empty() && !went_back {
         return;
     }
     brought(&host).await;
+    if went_back {
+        let said = match rescue(None, &store, &host, taken.clone()).await {
+            Ok(said) => looked_for(&truth).map(|()| said),
+            Err(error) => Err(error),
+        };
+        match said {
+            Ok(said) => {
+                tracing::warn!(
+                    said,
+                    "the store went back: invoices that only taken/ had were said again"
+                );
+            }
+            Err(error) => {
+                tracing::error!(%error, "taken/ was not looked through: the next start tries again");
+            }
+        }
+    }
     for aside in asides {
-        match rescue(&aside, &store, &host, taken.clone()).await {
+        let said = match rescue(Some(&aside), &store, &host, taken.clone()).await {
+            Ok(said) => note_done(&aside, said).map(|()| said),
+            Err(error) => Err(error),
+        };
+        match said {
             Ok(said) => {
                 tracing::warn!(
                     aside = %aside.display(), said,
@@ -105,17 +128,21 @@ fn has_brought(view: &View) -> bool {
     })
 }
 
-/// Says every invoice that is not here; how many.
+fn note_done(aside: &Path, said: usize) -> io::Result<()> {
+    private::write(&aside.join(DONE), format!("{said} invoices said again\n").as_bytes())
+}
+
+/// Says every invoice of `taken`, and of the store in `aside`, that is not here; how many.
 async fn rescue(
-    aside: &Path,
+    aside: Option<&Path>,
     store: &Arc<dyn Store>,
     host: &HostHandle,
     taken: Vec<Taken>,
 ) -> io::Result<usize> {
-    let (here, from) = (Arc::clone(store), aside.to_owned());
+    let (here, from) = (Arc::clone(store), aside.map(Path::to_owned));
     let found = spawn_blocking(move || {
         let mut found = in_taken(&*here, &taken);
-        found.extend(in_store(&*here, &from));
+        found.extend(from.into_iter().flat_map(|from| in_store(&*here, &from)));
         found
     });
     let mut said = BTreeSet::new();
@@ -128,7 +155,6 @@ async fn rescue(
         let items = vec![Item::Change { document, change }];
         host.append(tenant, items, vec![file]).await.map_err(io::Error::other)?;
     }
-    private::write(&aside.join(DONE), format!("{} invoices said again\n", said.len()).as_bytes())?;
     Ok(said.len())
 }
 

@@ -54,7 +54,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 
 pub use self::aside::{SetAside, asides};
-pub use self::file::{FORMAT, FORMAT_OLDEST};
+pub use self::file::{FORMAT, FORMAT_OLDEST, looked_for, went_back};
 use self::{
     file::{copied, guarded, in_groups},
     group::Group,
@@ -552,13 +552,52 @@ mod tests {
         assert!(!file::is_unproven(dir.path()));
     }
 
+    /// Bytes that do not compress.
+    fn noise(bytes: u32) -> Vec<u8> {
+        (0..bytes / 4)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn a_newest_transaction_that_is_not_whole_is_noted_and_the_one_before_is_there() {
+        for check_on_open_bytes_max in [0, u64::MAX] {
+            let options = TruthOptions { check_on_open_bytes_max, ..TruthOptions::default() };
+            let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let truth = Truth::open(dir.path(), options).unwrap();
+            let mut newest = Batch::default();
+            newest.put(Table::Meta, b"l".to_vec(), noise(2000));
+            for batch in [one(b"k", b"v"), newest] {
+                truth.apply(batch).unwrap();
+                truth.barrier().unwrap();
+            }
+            // As it stands when its process is killed: not closed.
+            let mut bytes = std::fs::read(dir.path().join("truth.redb")).unwrap();
+            let part = &noise(2000)[1000..1032];
+            let at = bytes.windows(part.len()).position(|window| window == part).unwrap();
+            let file = copy.path().join("truth.redb");
+            std::fs::write(&file, &bytes).unwrap();
+            drop(Truth::open(copy.path(), options).unwrap());
+            assert!(!went_back(copy.path()));
+            bytes[at] ^= 1;
+            std::fs::write(&file, &bytes).unwrap();
+            let truth = Truth::open(copy.path(), options).unwrap();
+            assert_eq!(truth.get(Table::Bundles, b"k").unwrap().as_deref(), Some(&b"v"[..]));
+            assert_eq!(truth.get(Table::Meta, b"l"), Ok(None));
+            drop(truth);
+            // Until somebody says that it was looked for.
+            drop(Truth::open(copy.path(), options).unwrap());
+            assert!(went_back(copy.path()));
+            looked_for(copy.path()).unwrap();
+            assert!(!went_back(copy.path()));
+        }
+    }
+
     #[test]
     fn what_is_applied_without_end_does_not_stay_in_memory() {
         let dir = tempfile::tempdir().unwrap();
         let truth = open(dir.path()).unwrap();
-        let noise: Vec<u8> = (0..250_000_u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes())
-            .collect();
+        let noise = noise(1_000_000);
         for n in 0..30_u8 {
             truth.apply(one(&[n], &noise)).unwrap();
             assert!(truth.read_state().unsynced.bytes() < UNSYNCED_BYTES_MAX + 2 * noise.len());

@@ -29,6 +29,11 @@ pub const FORMAT_OLDEST: u32 = 2;
 const FILE: &str = "truth.redb";
 /// Beside the file while what is read of it may not be on the disk.
 const UNPROVEN: &str = "unproven";
+/// Beside the file once it went back by a transaction, until what that held was looked for.
+const WENT_BACK: &str = "went-back";
+/// What redb says of a repair's progress only where the newest transaction is not whole, and the one
+/// before takes its place (`do_repair` of its 4.6; a test notices if another version says otherwise).
+const GOES_BACK: f64 = 0.3;
 /// What the store knows about itself, apart from the engine's tables.
 const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
 const FORMAT_KEY: &str = "format";
@@ -64,11 +69,17 @@ pub(super) fn copied(
 pub(super) fn open(dir: &Path, options: &TruthOptions) -> Result<Database, StoreError> {
     let path = dir.display().to_string();
     let file = private_file(dir).map_err(|error| io_error(&path, &error))?;
+    let folder = dir.to_owned();
     guarded(&path, || {
         let length = file.metadata()?.len();
         let database = Builder::new()
             .set_cache_size(options.cache_bytes)
             .set_check_integrity_on_open(length > 0 && length <= options.check_on_open_bytes_max)
+            .set_repair_callback(move |repair| {
+                if (repair.progress() - GOES_BACK).abs() < f64::EPSILON {
+                    note_went_back(&folder);
+                }
+            })
             .create_with_backend(FileBackend::new(file)?)?;
         if about(&database)?.is_none() {
             let writing = database.begin_write()?;
@@ -166,6 +177,34 @@ pub(super) fn note_unproven(dir: &Path) {
 
 pub(super) fn is_unproven(dir: &Path) -> bool {
     dir.join(UNPROVEN).exists()
+}
+
+/// Notes that the newest transaction of a file that was not closed is not whole. After a loss of
+/// power that is one that was never answered for, and all is well; but a page of it may be damaged
+/// since, and redb cannot tell the one from the other. Noted before anything is written to the file.
+fn note_went_back(dir: &Path) {
+    tracing::warn!(
+        store = %dir.display(),
+        "the newest transaction of the store is not whole, as after a loss of power: the one before \
+         takes its place, and files that were taken are looked through"
+    );
+    if let Err(error) = private::write(&dir.join(WENT_BACK), b"") {
+        tracing::error!(%error, store = %dir.display(), "that the store went back cannot be noted");
+    }
+}
+
+/// Whether the store in `dir` went back by a transaction, and what that held was not looked for yet.
+#[must_use]
+pub fn went_back(dir: &Path) -> bool {
+    dir.join(WENT_BACK).exists()
+}
+
+/// What the transaction held that is not there was looked for.
+///
+/// # Errors
+/// When the note cannot be removed.
+pub fn looked_for(dir: &Path) -> io::Result<()> {
+    fs::remove_file(dir.join(WENT_BACK))
 }
 
 /// Writes every page of the file again as it reads, and synchronises that: afterwards what is

@@ -21,7 +21,7 @@ use node::{
     service::Ask,
     token::Tokens,
     transport::Identity,
-    truth::{Truth, TruthOptions},
+    truth::{Truth, TruthOptions, went_back},
     user::Users,
 };
 use portal_node::config::PortalConfig;
@@ -335,8 +335,8 @@ fn whatever_is_damaged_of_what_a_process_is_told_is_refused_by_name() {
     }
 }
 
-/// What had reached nobody when the truth was damaged: the files that were taken, and what the
-/// store that was set aside still gives.
+/// What had reached nobody when the truth was damaged: the node's so that it cannot be opened, the
+/// portal's so that it goes back by a transaction.
 #[test]
 fn what_only_a_damaged_truth_held_is_said_again() {
     let mut town = Town::new();
@@ -378,9 +378,8 @@ fn what_only_a_damaged_truth_held_is_said_again() {
     // Of one that was not closed the storage engine opens nothing where one page is damaged.
     node.kill();
 
-    for truth in [node.dir.join("data").join(VAT).join("truth"), portals.a.dir.join("data/truth")] {
-        spoil(&truth.join("truth.redb"));
-    }
+    spoil(&node.dir.join("data").join(VAT).join("truth/truth.redb"), Harm::NotOpened);
+    spoil(&portals.a.dir.join("data/truth/truth.redb"), Harm::WentBack);
     portals.a.start();
     portals.b.start();
     node.start();
@@ -392,13 +391,12 @@ fn what_only_a_damaged_truth_held_is_said_again() {
             && bundles(&node) == bundles(&portals.b)
             && bundles(&node) == bundles(&portals.a)
     });
-    for service in [&node, &portals.a] {
-        assert!(
-            service.log().contains("the store is damaged: it is set aside"),
-            "{}",
-            service.log()
-        );
-        assert!(service.log().contains("were said again"), "{}", service.log());
+    for (service, harm) in [
+        (&node, "the store is damaged: it is set aside"),
+        (&portals.a, "the newest transaction of the store is not whole"),
+    ] {
+        until("it was looked through", || service.log().contains("were said again"));
+        assert!(service.log().contains(harm), "{}", service.log());
     }
     assert!(node.dir.join("data").join(VAT).join("truth.damaged-1/looked-through").exists());
     // Once is enough, also where the ERP asks again under the key it used.
@@ -416,11 +414,16 @@ fn what_only_a_damaged_truth_held_is_said_again() {
     assert_eq!(node.tenant()["bundles"], bundles);
 }
 
-/// Flips one bit of a value, which the whole file's check notices and a reader of other values
-/// does not.
-fn spoil(file: &Path) {
+/// What a store says of its file when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harm {
+    NotOpened,
+    WentBack,
+}
+
+/// Flips bits, until the store that was not closed says that of its file.
+fn spoil(file: &Path, wanted: Harm) {
     let whole = fs::read(file).unwrap();
-    let options = TruthOptions { reserve_bytes: 0, ..TruthOptions::default() };
     // Where bytes are as good as random there is a packed value.
     let dense = |at: &usize| {
         let mut seen = whole[at - 100..at + 100].to_vec();
@@ -428,14 +431,34 @@ fn spoil(file: &Path) {
         seen.dedup();
         seen.len() > 90
     };
-    for at in (100..whole.len() - 100).step_by(97).filter(dense) {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1;
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("truth.redb"), &bytes).unwrap();
-        if matches!(Truth::open(home.path(), options), Err(StoreError::Damaged { .. })) {
+    let used = |at: &usize| whole[at - 8..at + 8].iter().all(|byte| *byte != 0);
+    let mut bytes = whole.clone();
+    let places = 8192..whole.len() - 100;
+    let places: Vec<usize> = match wanted {
+        Harm::NotOpened => places.step_by(97).filter(dense).collect(),
+        Harm::WentBack => places.step_by(7).filter(used).collect(),
+    };
+    for at in &places {
+        bytes[*at] ^= 1;
+        let said = said_of(&bytes);
+        if said == Some(wanted) {
             return fs::write(file, bytes).unwrap();
         }
+        // What the newest transaction wrote stands in the one before too, in another page, as it
+        // was then: that one is still to be found.
+        if said != Some(Harm::WentBack) {
+            bytes[*at] ^= 1;
+        }
     }
-    panic!("no bit of {} matters", file.display());
+    panic!("{}: none of {} bits makes it {wanted:?}", file.display(), places.len());
+}
+
+fn said_of(bytes: &[u8]) -> Option<Harm> {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("truth.redb"), bytes).unwrap();
+    let options = TruthOptions { reserve_bytes: 0, ..TruthOptions::default() };
+    match Truth::open(home.path(), options) {
+        Err(StoreError::Damaged { .. }) => Some(Harm::NotOpened),
+        _ => went_back(home.path()).then_some(Harm::WentBack),
+    }
 }

@@ -28,7 +28,7 @@ use crate::{
     bundle::{Body, ChainHash, Item, Origin, PublicKey, Signature},
     id::{BlobHash, Incarnation, LogId, Seq, VatNumber},
     limits,
-    store::{Batch, Store, StoreError, Table},
+    store::{Batch, Store, StoreError, Table, Value},
     vector::Vector,
     wire::{OriginParts, Packing, Run, Tenant},
 };
@@ -106,19 +106,18 @@ pub enum ReadError {
 }
 
 impl Stored {
-    fn encode(&self) -> Vec<u8> {
-        let mut value = Vec::with_capacity(141 + self.body.len() + self.inline.len());
-        value.extend_from_slice(&self.previous.0);
-        value.extend_from_slice(&self.hash.0);
-        value.push(u8::from(self.signature.is_some()));
+    /// Its row: a head, and what it shares with the run in which it came.
+    fn row(&self) -> Value {
+        let mut head = Vec::with_capacity(141);
+        head.extend_from_slice(&self.previous.0);
+        head.extend_from_slice(&self.hash.0);
+        head.push(u8::from(self.signature.is_some()));
         if let Some(signature) = &self.signature {
             let signature = checked(&self.hash.0, signature.to_bytes().to_vec());
-            value.extend_from_slice(&signature);
+            head.extend_from_slice(&signature);
         }
-        value.extend_from_slice(&(self.body.len() as u32).to_be_bytes());
-        value.extend_from_slice(&self.body);
-        value.extend_from_slice(&self.inline);
-        value
+        head.extend_from_slice(&(self.body.len() as u32).to_be_bytes());
+        Value::joined([head.into(), self.body.clone(), self.inline.clone()])
     }
 
     /// Reads the body of a row and checks it, and nothing else of the row.
@@ -187,7 +186,7 @@ pub fn put_bundle(
     stored: &Stored,
     body: &Body,
 ) {
-    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.encode());
+    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.row());
     for document in body.documents() {
         let key = join(&[&tenant_key(tenant), document.as_bytes(), log.as_bytes(), &be(seq)]);
         batch.put(Table::Index, key, Vec::new());
@@ -232,7 +231,7 @@ pub fn drop_bundle(
 /// Writes one bundle's own row again, after it was found damaged. Its place in feed and
 /// index is as it was.
 pub fn mend_bundle(batch: &mut Batch, tenant: VatNumber, log: &LogId, seq: Seq, stored: &Stored) {
-    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.encode());
+    batch.put(Table::Bundles, bundle_key(tenant, log, seq), stored.row());
 }
 
 /// Sets a log back to the last bundle at or before `cut` whose signature we hold: what came

@@ -17,8 +17,11 @@
 
 pub mod conformance;
 pub mod memory;
+mod value;
 
 use std::ops::ControlFlow;
+
+pub use value::Value;
 
 /// The tables of the truth. Key layouts are in [`crate::archive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +67,7 @@ pub struct Write {
     /// The key.
     pub key: Vec<u8>,
     /// The new value, or `None` to remove the key.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Value>,
 }
 
 /// Writes that happen together or not at all, in order (a later write to a key wins).
@@ -76,8 +79,8 @@ pub struct Batch {
 
 impl Batch {
     /// Sets `key` to `value`.
-    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.push(Write { table, key, value: Some(value) });
+    pub fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Value>) {
+        self.writes.push(Write { table, key, value: Some(value.into()) });
     }
 
     /// Removes `key`.
@@ -88,7 +91,7 @@ impl Batch {
     /// Bytes of keys and values.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.writes.iter().map(|w| w.key.len() + w.value.as_ref().map_or(0, Vec::len)).sum()
+        self.writes.iter().map(|w| w.key.len() + w.value.as_ref().map_or(0, Value::len)).sum()
     }
 }
 

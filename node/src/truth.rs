@@ -48,8 +48,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use bytes::Bytes;
-use engine::store::{Batch, Store, StoreError, Table, Visitor};
+use engine::store::{Batch, Store, StoreError, Table, Value, Visitor};
 use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 
@@ -343,7 +342,7 @@ impl Store for Truth {
             state.unsynced.get(table, key).or_else(|| state.storing.get(table, key)).cloned()
         })?;
         if let Some(row) = over {
-            return Ok(row.map(|value| value.to_vec()));
+            return Ok(row.map(Vec::from));
         }
         let found = self.read(|| {
             let open = reading.open_table(file::rows(table))?;
@@ -385,14 +384,14 @@ impl Store for Truth {
                 }
                 while let Some((before, row)) = over.next_if(|(over, _)| *over < key) {
                     if let Some(value) = row
-                        && visit(&before, &value) == ControlFlow::Break(())
+                        && visit(&before, &value.contiguous()) == ControlFlow::Break(())
                     {
                         return Ok(());
                     }
                 }
                 let goes_on = match over.next_if(|(over, _)| *over == key) {
                     Some((_, None)) => ControlFlow::Continue(()),
-                    Some((_, Some(value))) => visit(&key, &value),
+                    Some((_, Some(value))) => visit(&key, &value.contiguous()),
                     None => visit(&key, group.value(at)),
                 };
                 if goes_on == ControlFlow::Break(()) {
@@ -403,7 +402,7 @@ impl Store for Truth {
         }
         for (key, row) in over {
             if let Some(value) = row
-                && visit(&key, &value) == ControlFlow::Break(())
+                && visit(&key, &value.contiguous()) == ControlFlow::Break(())
             {
                 return Ok(());
             }
@@ -427,7 +426,7 @@ impl Store for Truth {
                 let key = group.key(at).filter(|key| from <= &key[..] && &key[..] < to)?;
                 (!over.contains_key(&key)).then_some((at, key))
             });
-            found.map(|(at, key)| (key, Bytes::copy_from_slice(group.value(at))))
+            found.map(|(at, key)| (key, Value::from(group.value(at).to_vec())))
         };
         let open = self.read(|| Ok(reading.open_table(file::rows(table))?))?;
         // The first that ends beyond may begin before.
@@ -444,7 +443,7 @@ impl Store for Truth {
         }
         let over = over.iter().rev().find_map(|(key, row)| Some((key.clone(), row.clone()?)));
         let last = stored.into_iter().chain(over).max_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(last.map(|(key, value)| (key, value.to_vec())))
+        Ok(last.map(|(key, value)| (key, value.into())))
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {

@@ -73,7 +73,7 @@ impl MemoryStore {
 fn write(rows: &mut Rows, write: Write) {
     let key = (write.table, write.key);
     match write.value {
-        Some(value) => rows.insert(key, value),
+        Some(value) => rows.insert(key, value.into()),
         None => rows.remove(&key),
     };
 }

@@ -185,7 +185,7 @@ impl Store for Disk {
         let writes: Vec<_> = batch
             .writes
             .into_iter()
-            .map(|one| (one.table, one.key, one.value.map(Arc::new)))
+            .map(|one| (one.table, one.key, one.value.map(|value| Arc::new(value.into()))))
             .collect();
         write(&mut inner.live, writes.clone());
         inner.unsynced.push(writes);

@@ -11,7 +11,7 @@ use engine::{
     grant::{Revocation, Role},
     id::{BlobHash, Kind, LogId, PeerId, Seq, VatNumber},
     limits,
-    store::{Batch, Table, Write},
+    store::{Batch, Table, Value, Write},
     wire::Frame,
 };
 
@@ -210,7 +210,8 @@ impl World {
             }
             match (write.table, &write.value) {
                 (Table::Bundles, Some(value)) => {
-                    let Some(row) = row(&write.key, value) else {
+                    let value = value.contiguous();
+                    let Some(row) = row(&write.key, &value) else {
                         self.oracle.fail("I1", || format!("host {n} stores a malformed bundle"));
                         continue;
                     };
@@ -220,7 +221,10 @@ impl World {
                     self.oracle.take(n, &row);
                 }
                 (Table::Bundles, None) => self.oracle.remove(n, &write.key),
-                (Table::Tips, value) => self.oracle.tip(n, &write.key, value.as_deref()),
+                (Table::Tips, value) => {
+                    let value = value.as_ref().map(Value::contiguous);
+                    self.oracle.tip(n, &write.key, value.as_deref());
+                }
                 _ => {}
             }
         }

@@ -12,6 +12,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use engine::store::Value;
 use redb::ReadableTable;
 
 use super::{file::copied, layer::Row, row::Packer};
@@ -97,10 +98,10 @@ pub(super) fn store(
     packer: &Packer,
 ) -> Result<(), redb::Error> {
     let beside = take_out(table, rows, packer)?;
-    let mut all: BTreeMap<&[u8], Option<&[u8]>> =
-        beside.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice()))).collect();
-    all.extend(rows.iter().map(|(key, row)| (key.as_slice(), row.as_deref())));
-    let mut together: Vec<(&[u8], &[u8])> = Vec::new();
+    let mut all: BTreeMap<&[u8], Option<&Value>> =
+        beside.iter().map(|(key, value)| (key.as_slice(), Some(value))).collect();
+    all.extend(rows.iter().map(|(key, row)| (key.as_slice(), row.as_ref())));
+    let mut together: Vec<(&[u8], &Value)> = Vec::new();
     for (key, value) in all {
         let follows = together.last().is_some_and(|(last, _)| distance(last, key) == Some(1));
         if !follows || value.is_none() {
@@ -121,7 +122,7 @@ fn take_out(
     table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     rows: &BTreeMap<Vec<u8>, Row>,
     packer: &Packer,
-) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, redb::Error> {
+) -> Result<BTreeMap<Vec<u8>, Value>, redb::Error> {
     let mut beside = BTreeMap::new();
     // No row of the file holds a key below this one that is yet to be looked at.
     let mut free: Option<Vec<u8>> = None;
@@ -136,7 +137,7 @@ fn take_out(
         if holds && (group.len() == 1 || !group.is_damaged()) {
             table.remove(group.last.as_slice())?;
             let kept = (0..group.len())
-                .filter_map(|at| Some((group.key(at)?, group.value(at).to_vec())))
+                .filter_map(|at| Some((group.key(at)?, Value::from(group.value(at).to_vec()))))
                 .filter(|(key, _)| !rows.contains_key(key));
             beside.extend(kept);
         }
@@ -148,7 +149,7 @@ fn take_out(
 /// Puts rows that follow one another, in as many groups as they need.
 fn put(
     table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    mut rows: &[(&[u8], &[u8])],
+    mut rows: &[(&[u8], &Value)],
     packer: &Packer,
 ) -> Result<(), redb::Error> {
     while !rows.is_empty() {

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use engine::store::{Batch, Table};
+use engine::store::{Batch, Table, Value};
 
 /// A value, or `None` where the key was removed. It is packed by the barrier that writes it.
-pub(super) type Row = Option<Bytes>;
+pub(super) type Row = Option<Value>;
 
 /// Rows by table and key.
 #[derive(Debug, Default)]
@@ -23,7 +22,7 @@ impl Layer {
     pub(super) fn of(batch: Batch) -> Self {
         let mut layer = Self::default();
         for write in batch.writes {
-            layer.set(write.table, write.key, write.value.map(Bytes::from));
+            layer.set(write.table, write.key, write.value);
         }
         layer
     }
@@ -80,5 +79,5 @@ impl Layer {
 }
 
 fn size(row: &Row) -> usize {
-    row.as_ref().map_or(0, Bytes::len)
+    row.as_ref().map_or(0, Value::len)
 }

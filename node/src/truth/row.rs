@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use engine::store::Value;
 use zstd::bulk::{Compressor, Decompressor};
 
 use super::group::{self, Group};
@@ -63,7 +64,7 @@ impl Packer {
 
     /// The row of the first of these, which follow one another, with as many of the next as fit into
     /// a group with it; how many those are, at least one.
-    pub(super) fn pack(&self, rows: &[(&[u8], &[u8])]) -> (Vec<u8>, usize) {
+    pub(super) fn pack(&self, rows: &[(&[u8], &Value)]) -> (Vec<u8>, usize) {
         let mut packing = self.packing.lock().unwrap_or_else(PoisonError::into_inner);
         let packed_max = group::PACKED_BYTES_MAX as f64;
         let bytes_max = group::BYTES_MAX.min((packed_max / packing.share) as usize);
@@ -90,8 +91,8 @@ impl Packer {
             let fewer = (count as f64 * packed_max / packed.len() as f64) as usize;
             count = fewer.min(count - 1);
         }
-        let value = rows.first().map_or(&[][..], |(_, value)| value);
-        (packing.alone(value), 1)
+        let value = rows.first().map(|(_, value)| value.contiguous()).unwrap_or_default();
+        (packing.alone(&value), 1)
     }
 
     /// The value of a row that is in no group. What cannot be unpacked reads as nothing.
@@ -172,12 +173,12 @@ fn grouped(row: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// The length of each value, then all of them.
-fn together(rows: &[(&[u8], &[u8])]) -> Vec<u8> {
+fn together(rows: &[(&[u8], &Value)]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(rows.iter().map(|(_, value)| 4 + value.len()).sum());
     for (_, value) in rows {
         raw.extend_from_slice(&(value.len() as u32).to_be_bytes());
     }
-    rows.iter().for_each(|(_, value)| raw.extend_from_slice(value));
+    rows.iter().flat_map(|(_, value)| value.parts()).for_each(|part| raw.extend_from_slice(part));
     raw
 }
 
@@ -208,7 +209,7 @@ mod tests {
         let packer = Packer::new();
         let text = b"<AliquotaIVA>22.00</AliquotaIVA>".repeat(100);
         let noise = noise(0);
-        let pack = |value: &[u8]| packer.pack(&[(b"key", value)]).0;
+        let pack = |value: &[u8]| packer.pack(&[(b"key", &Value::from(value.to_vec()))]).0;
         for value in [&b""[..], b"short", &text, &noise] {
             assert_eq!(packer.unpack_alone(&pack(value)), value);
         }
@@ -220,11 +221,11 @@ mod tests {
     fn what_fits_into_a_page_lies_together_and_comes_back() {
         let packer = Packer::new();
         let text = |n: usize| format!("<Numero>{n}</Numero>").repeat(200 + n).into_bytes();
-        let values: Vec<Vec<u8>> =
-            (0..100).map(|n| if n % 40 == 39 { noise(n as u32) } else { text(n) }).collect();
+        let values = (0..100).map(|n| if n % 40 == 39 { noise(n as u32) } else { text(n) });
+        let values: Vec<Value> = values.map(Value::from).collect();
         let keys: Vec<[u8; 8]> = (0..100_u64).map(u64::to_be_bytes).collect();
-        let rows: Vec<(&[u8], &[u8])> =
-            keys.iter().zip(&values).map(|(key, value)| (&key[..], &value[..])).collect();
+        let rows: Vec<(&[u8], &Value)> =
+            keys.iter().zip(&values).map(|(key, value)| (&key[..], value)).collect();
         let (mut at, mut groups) = (0, 0);
         while at < rows.len() {
             let (row, count) = packer.pack(&rows[at..]);
@@ -232,7 +233,7 @@ mod tests {
             assert_eq!(group.len(), count);
             for n in 0..count {
                 assert_eq!(group.key(n).as_deref(), Some(&keys[at + n][..]));
-                assert_eq!(group.value(n), values[at + n]);
+                assert_eq!(group.value(n), &*values[at + n].contiguous());
             }
             (at, groups) = (at + count, groups + 1);
         }
@@ -242,8 +243,8 @@ mod tests {
     #[test]
     fn a_damaged_row_is_refused_or_differs_and_never_panics() {
         let packer = Packer::new();
-        let text = b"<AliquotaIVA>22.00</AliquotaIVA>".repeat(20);
-        let values = [(&b"kex"[..], &text[..]), (b"key", &text)];
+        let text = Value::from(b"<AliquotaIVA>22.00</AliquotaIVA>".repeat(20));
+        let values = [(&b"kex"[..], &text), (b"key", &text)];
         for (row, count) in [packer.pack(&values[..1]), packer.pack(&values)] {
             let read = |row: &[u8]| packer.unpack(b"key".to_vec(), Arc::from(row));
             assert_eq!(read(&row).len(), count);

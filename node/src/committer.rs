@@ -21,10 +21,9 @@ use engine::{
 
 /// Batches under one barrier: enough to hide a slow disk, few enough to answer soon.
 const GROUP_MAX: usize = 64;
-/// Bytes handed over and not durable yet above which no more should come. Each is in memory up to
-/// three times: here, as a layer of the truth, and as its pages. Filling 10,000 invoices is as
-/// quick (20,500 a second where there is no bound 19,800) and peaks at 38 MB for 61.
-const WAITING_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Bytes handed over and not durable yet above which no more should come: a run that is stored and
+/// the next one. Filling 10,000 invoices is as quick with 6 MiB, and peaks at 24 MB for 20.
+const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 

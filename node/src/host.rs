@@ -48,8 +48,8 @@ use session::Line;
 pub use handle::{HostHandle, Said, SessionView, Standing, View};
 pub use paths::{Path, PathState};
 
-/// Frames waiting for the engine, of all sessions together. A run is 1 MiB once it is
-/// unpacked: what waits should wait packed, in the windows of its connection.
+/// Frames waiting for the engine, of all sessions together: runs as they came, packed. What waits
+/// longer waits in the windows of its connection.
 const FRAMES_MAX: usize = 2;
 
 /// A portal, and where it can be reached: one address a line of its own.

@@ -335,10 +335,18 @@ fn whatever_is_damaged_of_what_a_process_is_told_is_refused_by_name() {
     }
 }
 
-/// What had reached nobody when the truth was damaged: the node's so that it cannot be opened, the
-/// portal's so that it goes back by a transaction.
 #[test]
 fn what_only_a_damaged_truth_held_is_said_again() {
+    said_again(Harm::NotOpened, Harm::WentBack);
+}
+
+#[test]
+fn what_only_the_newest_transaction_of_a_truth_held_is_said_again() {
+    said_again(Harm::WentBack, Harm::NotOpened);
+}
+
+/// What had reached nobody when the truth of a node, and of a portal, was damaged.
+fn said_again(of_node: Harm, of_portal: Harm) {
     let mut town = Town::new();
     let mut portals = town.portals();
     let issued = town.issue_node(VAT);
@@ -378,8 +386,9 @@ fn what_only_a_damaged_truth_held_is_said_again() {
     // Of one that was not closed the storage engine opens nothing where one page is damaged.
     node.kill();
 
-    spoil(&node.dir.join("data").join(VAT).join("truth/truth.redb"), Harm::NotOpened);
-    spoil(&portals.a.dir.join("data/truth/truth.redb"), Harm::WentBack);
+    let truths = [node.dir.join("data").join(VAT).join("truth"), portals.a.dir.join("data/truth")];
+    spoil(&truths[0].join("truth.redb"), of_node);
+    spoil(&truths[1].join("truth.redb"), of_portal);
     portals.a.start();
     portals.b.start();
     node.start();
@@ -391,14 +400,18 @@ fn what_only_a_damaged_truth_held_is_said_again() {
             && bundles(&node) == bundles(&portals.b)
             && bundles(&node) == bundles(&portals.a)
     });
-    for (service, harm) in [
-        (&node, "the store is damaged: it is set aside"),
-        (&portals.a, "the newest transaction of the store is not whole"),
-    ] {
+    for ((service, truth), harm) in
+        [&node, &portals.a].into_iter().zip(&truths).zip([of_node, of_portal])
+    {
         until("it was looked through", || service.log().contains("were said again"));
-        assert!(service.log().contains(harm), "{}", service.log());
+        let said = match harm {
+            Harm::NotOpened => "the store is damaged: it is set aside",
+            Harm::WentBack => "the newest transaction of the store is not whole",
+        };
+        assert!(service.log().contains(said), "{}", service.log());
+        let aside = truth.with_file_name("truth.damaged-1/looked-through");
+        assert_eq!((aside.exists(), went_back(truth)), (harm == Harm::NotOpened, false));
     }
-    assert!(node.dir.join("data").join(VAT).join("truth.damaged-1/looked-through").exists());
     // Once is enough, also where the ERP asks again under the key it used.
     let bundles = node.tenant()["bundles"].clone();
     for n in 0..5 {
@@ -433,11 +446,13 @@ fn spoil(file: &Path, wanted: Harm) {
     };
     let used = |at: &usize| whole[at - 8..at + 8].iter().all(|byte| *byte != 0);
     let mut bytes = whole.clone();
-    let places = 8192..whole.len() - 100;
-    let places: Vec<usize> = match wanted {
-        Harm::NotOpened => places.step_by(97).filter(dense).collect(),
-        Harm::WentBack => places.step_by(7).filter(used).collect(),
-    };
+    let places = || 8192..whole.len() - 100;
+    let mut at_values: Vec<usize> = Vec::new();
+    if wanted == Harm::NotOpened {
+        at_values.extend(places().step_by(97).filter(dense));
+    }
+    let places: Vec<usize> =
+        at_values.into_iter().chain(places().step_by(7).filter(used)).collect();
     for at in &places {
         bytes[*at] ^= 1;
         let said = said_of(&bytes);

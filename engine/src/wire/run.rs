@@ -4,7 +4,7 @@ use std::{io, sync::Mutex};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use zstd::bulk::Compressor;
+use zstd::{bulk::Compressor, zstd_safe};
 
 use super::{
     Tenant,
@@ -297,6 +297,7 @@ impl Run {
         let (mut bodies, mut inline, files) = match self.payload.first() {
             Some(&SHEET) => {
                 let sheet = sheet::read(&unpacked, &lengths, self.inline as usize, None)?;
+                drop(unpacked);
                 (Bytes::from(sheet.bodies), Bytes::from(sheet.inline), sheet.files)
             }
             Some(&REFERRING) => return Err(Fault::Malformed),
@@ -348,8 +349,11 @@ impl Run {
             Some((&(SHEET | REFERRING), sheet)) => (sheet, sheet::len_max(raw_len, lengths.len())),
             _ => (&self.payload[..], raw_len),
         };
-        // The capacity bounds the output: a bomb fails instead of growing.
-        let unpacked = zstd::bulk::decompress(packed, len_max).map_err(|_| Fault::Malformed)?;
+        // The capacity bounds the output: a bomb fails instead of growing. A frame says how long its
+        // content is, and a sheet is much shorter than it may be.
+        let told = zstd_safe::get_frame_content_size(packed).ok().flatten().unwrap_or(u64::MAX);
+        let len = usize::try_from(told).unwrap_or(usize::MAX).min(len_max);
+        let unpacked = zstd::bulk::decompress(packed, len).map_err(|_| Fault::Malformed)?;
         Ok((unpacked, lengths))
     }
 }

@@ -426,6 +426,11 @@ impl Session {
         self.spaces.get(&tenant).map(|remote| &remote.held)
     }
 
+    /// The same of every space that the session carries.
+    pub fn holdings(&self) -> impl Iterator<Item = (VatNumber, &Vector)> {
+        self.spaces.iter().map(|(tenant, remote)| (*tenant, &remote.held))
+    }
+
     /// We ask the peer for a log.
     pub fn wants(&mut self, tenant: VatNumber, log: LogId, now: Time) {
         self.wanted.insert((tenant, log), now);

@@ -178,17 +178,19 @@ impl Engine {
         }
         let peer = session.peer;
         self.effects.push_back(Effect::Greeted { session: id });
-        let root = self.root();
         let shared = self.shared_with(&peer);
         let withheld = hello.spaces.is_empty() && hello.root != Digest::of_root([].into_iter());
-        if withheld && hello.root == root {
+        let many = shared.len() > limits::HELLO_SPACES_MAX;
+        // Ours is a digest of every space, so it is not looked at where nothing depends on it.
+        let same_root = (withheld || many) && hello.root == self.root();
+        if withheld && same_root {
             for tenant in shared {
                 let state = self.full_state(tenant);
                 self.space(id, &state)?;
             }
             return Ok(());
         }
-        if shared.len() > limits::HELLO_SPACES_MAX && hello.root != root {
+        if many && !same_root {
             for part in shared.chunks(limits::HELLO_SPACES_MAX) {
                 let states = part.iter().map(|tenant| self.brief_state(*tenant)).collect();
                 self.send(id, Frame::Spaces(states));

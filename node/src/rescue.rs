@@ -76,11 +76,8 @@ pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken:
     }
     brought(&host).await;
     if went_back {
-        let said = match rescue(None, &store, &host, taken.clone()).await {
-            Ok(said) => looked_for(&truth).map(|()| said),
-            Err(error) => Err(error),
-        };
-        match said {
+        let said = rescue(None, &store, &host, taken.clone()).await;
+        match said.and_then(|said| looked_for(&truth).map(|()| said)) {
             Ok(said) => {
                 tracing::warn!(
                     said,
@@ -93,11 +90,8 @@ pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken:
         }
     }
     for aside in asides {
-        let said = match rescue(Some(&aside), &store, &host, taken.clone()).await {
-            Ok(said) => note_done(&aside, said).map(|()| said),
-            Err(error) => Err(error),
-        };
-        match said {
+        let said = rescue(Some(&aside), &store, &host, taken.clone()).await;
+        match said.and_then(|said| note_done(&aside, said).map(|()| said)) {
             Ok(said) => {
                 tracing::warn!(
                     aside = %aside.display(), said,

@@ -13,10 +13,12 @@ use crate::{
     vector::Digest,
 };
 
+mod effort;
 mod run;
 mod sheet;
 
-pub use run::{Effort, Form, OriginParts, Packing, Received, Run};
+pub use effort::Effort;
+pub use run::{Form, OriginParts, Packing, Received, Run};
 pub use sheet::{InvoiceId, Known, Reference};
 
 /// Protocol versions this program speaks, lowest and highest.

@@ -447,6 +447,7 @@ pub fn run(
         payload: Run::pack_referring(
             packing,
             taken.iter().map(|(stored, _)| (&stored.body[..], &stored.inline[..])),
+            log,
             &known::known(store, tenant, &about, held),
         ),
     };

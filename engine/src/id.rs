@@ -69,7 +69,7 @@ impl LogId {
 
     /// Reads a log id from a store key or an Automerge actor id.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

@@ -17,7 +17,7 @@ mod effort;
 mod run;
 mod sheet;
 
-pub use effort::Effort;
+pub use effort::{DICTIONARY, Effort};
 pub use run::{Form, OriginParts, Packing, Received, Run};
 pub use sheet::{InvoiceId, Known, Reference};
 
@@ -95,7 +95,7 @@ pub struct Hello {
     pub primary: bool,
     /// What is held of each space, unless there are too many.
     pub spaces: Vec<SpaceState>,
-    /// Digest of all spaces.
+    /// Digest of all spaces, where there are too many or none at all; else zeros.
     pub root: Digest,
 }
 

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use zstd::zstd_safe;
 
 use super::{
     Tenant,
-    effort::Effort,
+    effort::{DICTIONARY, Effort, decompress},
     sheet::{self, InvoiceId, Known, Reference},
 };
 use crate::{
@@ -84,7 +83,7 @@ const UTMOST_BYTES_MAX: usize = 128 * 1024;
 pub enum Form {
     /// All bodies, then each bundle's inline blobs, in order. Every version reads it.
     Plain,
-    /// A sheet, behind a byte that says so, wherever that is of use. Since version 2.
+    /// A sheet, behind a byte that says so, with [`DICTIONARY`]. Since version 2.
     Sheet,
 }
 
@@ -93,6 +92,14 @@ impl Form {
     #[must_use]
     pub const fn for_version(highest: u16) -> Self {
         if highest >= 2 { Self::Sheet } else { Self::Plain }
+    }
+
+    /// What zstd is to have read before: plain frames stand for themselves.
+    pub(super) const fn dictionary(self) -> &'static [u8] {
+        match self {
+            Self::Plain => &[],
+            Self::Sheet => DICTIONARY,
+        }
     }
 
     /// Lengths of bodies as they travel. A body is never empty, so since version 2 a 0 says that
@@ -148,29 +155,30 @@ impl Run {
         packing: Packing,
         bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Vec<u8> {
-        Self::pack_referring(packing, bundles, &Known::new())
+        Self::pack_referring(packing, bundles, LogId::from_bytes([0; 16]), &Known::new())
     }
 
-    /// The same for whoever has the known invoices, which a sheet then refers to.
+    /// The same for whoever has the known invoices, which a sheet of this log then refers to.
     #[must_use]
     pub fn pack_referring<'a>(
         Packing { form, effort }: Packing,
         bundles: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        log: LogId,
         known: &Known,
     ) -> Vec<u8> {
         let bundles: Vec<_> = bundles.collect();
-        let sheet = (form == Form::Sheet).then(|| sheet::lay(&bundles, known)).flatten();
+        let sheet = (form == Form::Sheet).then(|| sheet::lay(&bundles, log, known)).flatten();
         let len: usize = bundles.iter().map(|(body, inline)| body.len() + inline.len()).sum();
         let is_small = bundles.len() > 1 && len <= UTMOST_BYTES_MAX;
         let effort = if is_small { Effort::Utmost } else { effort };
         let packed = match sheet {
             Some((sheet, refers)) => {
                 let kind = if refers { REFERRING } else { SHEET };
-                effort.compress(&sheet).map(|packed| [&[kind][..], &packed].concat())
+                effort.compress(Form::Sheet, &sheet).map(|packed| [&[kind][..], &packed].concat())
             }
             None => {
                 let (bodies, inline): (Vec<_>, Vec<_>) = bundles.into_iter().unzip();
-                effort.compress(&[bodies.concat(), inline.concat()].concat())
+                effort.compress(Form::Plain, &[bodies.concat(), inline.concat()].concat())
             }
         };
         packed.expect("compressing into memory does not fail")
@@ -223,7 +231,11 @@ impl Run {
     /// # Errors
     /// [`Fault`] names what is wrong with the bytes.
     pub fn references(&self) -> Result<Vec<Reference>, Fault> {
-        if self.refers() { sheet::references(&self.unpacked()?.0) } else { Ok(Vec::new()) }
+        if self.refers() {
+            sheet::references(&self.unpacked()?.0, self.log)
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// The run without references, which are to these invoices. If they are to others, so are the
@@ -234,7 +246,7 @@ impl Run {
     pub fn resolved(mut self, invoices: &[InvoiceId]) -> Result<Self, Fault> {
         let (sheet, lengths) = self.unpacked()?;
         let sheet = sheet::read(&sheet, &lengths, self.inline as usize, Some(invoices))?;
-        let plain = Effort::Quick.compress(&[sheet.bodies, sheet.inline].concat());
+        let plain = Effort::Quick.compress(Form::Plain, &[sheet.bodies, sheet.inline].concat());
         self.payload = plain.map_err(|_| Fault::Malformed)?;
         Ok(self)
     }
@@ -297,15 +309,11 @@ impl Run {
             return Err(Fault::TooLarge);
         }
         let raw_len = raw_len as usize;
-        let (packed, len_max) = match self.payload.split_first() {
-            Some((&(SHEET | REFERRING), sheet)) => (sheet, sheet::len_max(raw_len, lengths.len())),
-            _ => (&self.payload[..], raw_len),
+        let (form, packed, len_max) = match self.payload.split_first() {
+            Some((&(SHEET | REFERRING), sheet)) => (Form::Sheet, sheet, sheet::len_max(raw_len)),
+            _ => (Form::Plain, &self.payload[..], raw_len),
         };
-        // The capacity bounds the output: a bomb fails instead of growing. A frame says how long its
-        // content is, and a sheet is much shorter than it may be.
-        let told = zstd_safe::get_frame_content_size(packed).ok().flatten().unwrap_or(u64::MAX);
-        let len = usize::try_from(told).unwrap_or(usize::MAX).min(len_max);
-        let unpacked = zstd::bulk::decompress(packed, len).map_err(|_| Fault::Malformed)?;
+        let unpacked = decompress(form, packed, len_max).map_err(|_| Fault::Malformed)?;
         Ok((unpacked, lengths))
     }
 }
@@ -402,8 +410,9 @@ pub(super) mod tests {
     }
 
     fn sheet_of(body: &[u8], file: &[u8]) -> Vec<u8> {
-        let (sheet, _) = sheet::lay(&[(body, file)], &Known::new()).unwrap();
-        [&[SHEET][..], &Effort::Quick.compress(&sheet).unwrap()].concat()
+        let (sheet, _) =
+            sheet::lay(&[(body, file)], LogId::from_bytes([1; 16]), &Known::new()).unwrap();
+        [&[SHEET][..], &Effort::Quick.compress(Form::Sheet, &sheet).unwrap()].concat()
     }
 
     #[test]

@@ -16,7 +16,11 @@ use self::{
     places::{put_rests, read_rests},
     references::{put_references, read_references},
 };
-use crate::{chunk::reader::Reader, fault::Fault, id::BlobHash};
+use crate::{
+    chunk::reader::Reader,
+    fault::Fault,
+    id::{BlobHash, LogId},
+};
 
 /// What a sheet says.
 pub(super) struct Sheet {
@@ -28,11 +32,14 @@ pub(super) struct Sheet {
     pub files: Vec<(usize, BlobHash)>,
 }
 
-/// Lays out bundles, each a body and its inline files, for whoever has the known invoices; tells
-/// whether it refers to any. `None` where that is of no use: it is not shorter and no bodies are
-/// alike, a body does not tell of its files, or there are more marks than
-/// [`crate::limits::SHEET_MARKS_MAX`].
-pub(super) fn lay(bundles: &[(&[u8], &[u8])], known: &Known) -> Option<(Vec<u8>, bool)> {
+/// Lays out bundles of log `own`, each a body and its inline files, for whoever has the known
+/// invoices; tells whether it refers to any. `None` where that is of no use: it is longer than [`len_max`], a body
+/// does not tell of its files, or there are more marks than [`crate::limits::SHEET_MARKS_MAX`].
+pub(super) fn lay(
+    bundles: &[(&[u8], &[u8])],
+    own: LogId,
+    known: &Known,
+) -> Option<(Vec<u8>, bool)> {
     let mut references = Vec::new();
     let files = bundles.iter().any(|(_, inline)| !inline.is_empty());
     let (mut text, mut noted, mut notes) = (Vec::new(), 0, Vec::new());
@@ -56,27 +63,28 @@ pub(super) fn lay(bundles: &[(&[u8], &[u8])], known: &Known) -> Option<(Vec<u8>,
     let refers = !references.is_empty();
     let mut sheet = Vec::with_capacity(text.len() / 2 + bodies_len);
     if refers {
-        put_references(&references, &mut sheet);
+        put_references(&references, own, &mut sheet);
     }
     put_text(&text, &mut sheet)?;
     put(&mut sheet, noted);
     sheet.extend(notes);
-    let alike = put_rests(&rests, &mut sheet);
-    let is_of_use = alike && !files || sheet.len() < text.len() + bodies_len;
-    is_of_use.then_some((sheet, refers))
+    put_rests(&rests, &mut sheet);
+    (sheet.len() <= len_max(text.len() + bodies_len)).then_some((sheet, refers))
 }
 
-/// How long a sheet may be that stands for `raw_len` bytes, so many bodies among them.
-pub(super) const fn len_max(raw_len: usize, bodies: usize) -> usize {
-    raw_len + bodies
+/// How long a sheet may be that stands for `raw_len` bytes. One file alone repeats little, and its
+/// sheet is a little longer than it is: what is in it stands in the dictionary in the same order.
+pub(super) const fn len_max(raw_len: usize) -> usize {
+    const NOTHING_TO_SAY: usize = 3;
+    2 * raw_len + NOTHING_TO_SAY
 }
 
-/// What a sheet refers to that does, in order.
+/// What a sheet of log `own` refers to that does, in order.
 ///
 /// # Errors
 /// [`Fault::Malformed`]
-pub(super) fn references(sheet: &[u8]) -> Result<Vec<Reference>, Fault> {
-    read_references(&mut Reader(sheet))
+pub(super) fn references(sheet: &[u8], own: LogId) -> Result<Vec<Reference>, Fault> {
+    read_references(&mut Reader(sheet), own)
 }
 
 /// Reads a sheet of bodies of these lengths and of `inline` bytes of files. `invoices` are what
@@ -92,7 +100,8 @@ pub(super) fn read(
 ) -> Result<Sheet, Fault> {
     let mut reader = Reader(sheet);
     if invoices.is_some() {
-        read_references(&mut reader)?;
+        // Whose they are was looked up: here they only have to be stepped over.
+        read_references(&mut reader, LogId::from_bytes([0; 16]))?;
     }
     let mut invoices = invoices.unwrap_or_default().iter();
     let text = read_text(&mut reader, inline)?;
@@ -150,6 +159,7 @@ mod tests {
         document::annotation::{self, AnnotationEdit},
         id::{DocumentId, Kind, LogId},
     };
+    const OWN: LogId = LogId::from_bytes([8; 16]);
     const INVOICE: &str = "<?xml version=\"1.0\"?>\n<Fattura><Riga><N>1</N><Q>2.00</Q></Riga>\
         <Riga><N>2</N><Q/></Riga>\n<Riga><N>3</N></Riga></Fattura>";
 
@@ -170,7 +180,7 @@ mod tests {
     fn there_and_back(bundles: &[Vec<Vec<u8>>]) -> Option<usize> {
         let all: Vec<_> = bundles.iter().map(|files| (body(files), files.concat())).collect();
         let parts: Vec<_> = all.iter().map(|(body, inline)| (&body[..], &inline[..])).collect();
-        let (sheet, _) = lay(&parts, &Known::new())?;
+        let (sheet, _) = lay(&parts, OWN, &Known::new())?;
         let lens: Vec<_> = all.iter().map(|(body, _)| body.len() as u32).collect();
         let (bodies, inline): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let inline = inline.concat();
@@ -178,7 +188,8 @@ mod tests {
         assert_eq!(back.bodies, bodies.concat());
         assert_eq!(back.inline, inline);
         let names = bundles.iter().flatten().map(|file| (file.len(), BlobHash::of(file)));
-        assert_eq!(back.files, names.collect::<Vec<_>>());
+        let names: Vec<_> = names.filter(|_| !inline.is_empty()).collect();
+        assert_eq!(back.files, names);
         Some(sheet.len())
     }
 
@@ -212,7 +223,7 @@ mod tests {
         let sheet_of = |total: &dyn Fn(u64) -> String| {
             let all: Vec<_> = (100..140).map(|n| bundle(n, &total(n))).collect();
             let parts: Vec<_> = all.iter().map(|(body, file)| (&body[..], &file[..])).collect();
-            let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+            let (sheet, _) = lay(&parts, OWN, &Known::new()).unwrap();
             let lens: Vec<_> = all.iter().map(|(body, _)| body.len() as u32).collect();
             let (bodies, inline): (Vec<_>, Vec<_>) = all.iter().cloned().unzip();
             let back = read(&sheet, &lens, inline.concat().len(), None).unwrap();
@@ -245,12 +256,13 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_bring_nothing_are_laid_out_if_they_are_alike() {
+    fn bodies_that_bring_nothing_are_laid_out() {
         let marks: Vec<_> = (0..100_u64).map(|n| marked(n, 9)).collect();
         let parts: Vec<_> = marks.iter().map(|body| (&body[..], &[][..])).collect();
-        assert_eq!(lay(&parts[..2], &Known::new()), None);
+        let (few, _) = lay(&parts[..2], OWN, &Known::new()).unwrap();
+        assert_eq!(few, [&[0; 3][..], parts[0].0, parts[1].0].concat());
         let lens: Vec<_> = marks.iter().map(|body| body.len() as u32).collect();
-        let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+        let (sheet, _) = lay(&parts, OWN, &Known::new()).unwrap();
         assert_eq!(read(&sheet, &lens, 0, None).unwrap().bodies, marks.concat());
         let packed = |bytes: &[u8]| zstd::bulk::compress(bytes, 5).unwrap().len();
         // Of each the id is random, and two bytes of a time.
@@ -265,7 +277,7 @@ mod tests {
         let parts: Vec<_> = mixed.iter().map(|(body, file)| (&body[..], &file[..])).collect();
         let lens: Vec<_> = mixed.iter().map(|(body, _)| body.len() as u32).collect();
         let (bodies, inline): (Vec<_>, Vec<_>) = mixed.iter().cloned().unzip();
-        let (sheet, _) = lay(&parts, &Known::new()).unwrap();
+        let (sheet, _) = lay(&parts, OWN, &Known::new()).unwrap();
         let back = read(&sheet, &lens, inline.concat().len(), None).unwrap();
         assert_eq!((back.bodies, back.inline), (bodies.concat(), inline.concat()));
     }
@@ -323,7 +335,7 @@ mod tests {
                 [body(&files)].into_iter().chain((0..9).map(|n| marked(n, 3))).collect();
             let parts = bodies.iter().zip([&inline[..]].into_iter().chain([&[][..]; 9]));
             let parts: Vec<_> = parts.map(|(body, inline)| (&body[..], inline)).collect();
-            let (mut sheet, _) = lay(&parts, &Known::new()).unwrap();
+            let (mut sheet, _) = lay(&parts, OWN, &Known::new()).unwrap();
             for (at, byte) in flips {
                 let at = at % sheet.len();
                 sheet[at] = byte;

@@ -24,7 +24,8 @@ use engine::{
     id::{BlobHash, DocumentId, Incarnation, Kind, LogId},
     vector::Digest,
     wire::{
-        Chunk, Effort, Form, Frame, Hello, OriginParts, Packing, Run, SpaceState, Tenant, VERSIONS,
+        Chunk, DICTIONARY, Effort, Form, Frame, Hello, OriginParts, Packing, Run, SpaceState,
+        Tenant, VERSIONS,
     },
 };
 use targets::{TARGETS, peer_key, tenant};
@@ -157,10 +158,14 @@ fn write_seeds() {
         let items = vec![Item::Change { document, change }];
         Body { written_ms: 5, items, blobs: vec![BlobRef::of(file)] }.encode().unwrap()
     });
+    let unpacked = |packed: &[u8]| {
+        let mut opener = zstd::bulk::Decompressor::with_dictionary(DICTIONARY).unwrap();
+        opener.decompress(&packed[1..], 10_000).unwrap()
+    };
     let sheet = |bodies: &[&[u8]], inline: &[&[u8]]| {
         let packing = Packing { form: Form::Sheet, effort: Effort::Quick };
         let packed = Run::pack(packing, bodies.iter().copied().zip(inline.iter().copied()));
-        let sheet = zstd::bulk::decompress(&packed[1..], 10_000).unwrap();
+        let sheet = unpacked(&packed);
         let last = bodies.len() - 1;
         let lengths = [bodies[0].len(), bodies[last].len(), inline.concat().len()];
         let lengths = lengths.map(|len| (len as u16).to_be_bytes()).concat();
@@ -180,10 +185,11 @@ fn write_seeds() {
     let packed = Run::pack_referring(
         Packing { form: Form::Sheet, effort: Effort::Quick },
         marks.iter().map(|mark| (*mark, &b""[..])),
+        log,
         &(0..10).map(known).collect(),
     );
     let head = sheet(&marks, &[&b""[..]; 11])[..7].to_vec();
-    let referring = [head, zstd::bulk::decompress(&packed[1..], 10_000).unwrap()].concat();
+    let referring = [head, unpacked(&packed)].concat();
     let sheets = [
         sheet(&[&told[0], &told[1]], &[&files[0], &files[1]]),
         sheet(&[&told[1], &bodies[0]], &[&files[1], &[]]),

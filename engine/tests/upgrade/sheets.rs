@@ -7,7 +7,7 @@ use engine::{
         invoice::{self, Direction, InvoiceContent, Party},
     },
     id::{BlobHash, DocumentId, Kind, LogId},
-    wire::{Effort, Form, Frame, Packing, Run},
+    wire::{DICTIONARY, Effort, Form, Frame, Packing, Run},
 };
 
 use crate::{
@@ -44,6 +44,12 @@ fn every_sheet_that_was_kept_brings_what_it_brought() {
     }
 }
 
+#[test]
+fn the_dictionary_is_that_of_the_protocol() {
+    let protocol = include_str!("../../PROTOCOL.md");
+    assert!(protocol.contains(&format!("`{}`", BlobHash::of(DICTIONARY))), "it makes a version");
+}
+
 /// Marks that are alike, and one that is not; the same with a file that each brings, and for whoever
 /// has the invoices; and invoices, which say much twice.
 pub fn samples() -> Vec<Kept> {
@@ -57,6 +63,7 @@ pub fn samples() -> Vec<Kept> {
     runs[2].payload = Run::pack_referring(
         Packing { form: Form::Sheet, effort: Effort::Quick },
         plain.iter().map(|(body, inline)| (&body[..], &inline[..])),
+        log,
         &(1..=12_u8).map(|n| (marked(n).about(), (log, n.into()))).collect(),
     );
     let kept = |run: Run| Kept { says: brings(&run), bytes: Frame::Run(run).encode() };

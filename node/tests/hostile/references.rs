@@ -42,6 +42,7 @@ fn referring(run: &Run, document: DocumentId, place: (LogId, Seq)) -> Frame {
     let payload = Run::pack_referring(
         Packing { form: Form::Sheet, effort: Effort::Quick },
         opened.iter().map(|bundle| (&bundle.bytes[..], &bundle.inline[..])),
+        run.log,
         &Known::from([(document.about(), place)]),
     );
     let run = Run { payload, ..run.clone() };

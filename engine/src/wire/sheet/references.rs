@@ -23,17 +23,17 @@ pub type Reference = (LogId, Seq);
 /// Invoices that the receiver has.
 pub type Known = BTreeMap<InvoiceId, Reference>;
 
-/// Adds references, in their order.
-pub(super) fn put_references(references: &[Reference], sheet: &mut Vec<u8>) {
-    let mut logs: Vec<_> = references.iter().map(|(log, _)| *log).collect();
-    logs.sort_unstable();
-    logs.dedup();
-    put(sheet, logs.len() as u64);
-    logs.iter().for_each(|log| sheet.extend_from_slice(log.as_bytes()));
+/// Adds references of a run of log `own`, in their order.
+pub(super) fn put_references(references: &[Reference], own: LogId, sheet: &mut Vec<u8>) {
+    let mut others: Vec<_> = references.iter().map(|(log, _)| *log).collect();
+    others.retain(|log| *log != own);
+    others.sort_unstable();
+    others.dedup();
+    put(sheet, others.len() as u64);
+    others.iter().for_each(|log| sheet.extend_from_slice(log.as_bytes()));
     put(sheet, references.len() as u64);
     for (log, _) in references {
-        let at = logs.binary_search(log).unwrap_or_default();
-        put(sheet, at as u64);
+        put(sheet, others.binary_search(log).map_or(0, |at| at as u64 + 1));
     }
     let mut before = 0;
     for (_, seq) in references {
@@ -43,9 +43,12 @@ pub(super) fn put_references(references: &[Reference], sheet: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`put_references`] added.
-pub(super) fn read_references(reader: &mut Reader<'_>) -> Result<Vec<Reference>, Fault> {
-    let mut logs = Vec::new();
+/// Reads what [`put_references`] added to a run of log `own`.
+pub(super) fn read_references(
+    reader: &mut Reader<'_>,
+    own: LogId,
+) -> Result<Vec<Reference>, Fault> {
+    let mut logs = vec![own];
     for _ in 0..at_most(number(reader)?, limits::RUN_REFERENCES_MAX)? {
         let log = part(reader, 16)?.try_into().map_err(|_| Fault::Malformed)?;
         logs.push(LogId::from_bytes(log));
@@ -76,18 +79,19 @@ mod tests {
             let places = places.into_iter().map(|(log, seq)| (LogId::from_bytes([log; 16]), seq));
             let places: Vec<_> = places.collect();
             let mut sheet = Vec::new();
-            put_references(&places, &mut sheet);
+            let own = LogId::from_bytes([1; 16]);
+            put_references(&places, own, &mut sheet);
             let mut reader = Reader(&sheet);
-            prop_assert_eq!(read_references(&mut reader), Ok(places));
+            prop_assert_eq!(read_references(&mut reader, own), Ok(places));
             prop_assert!(reader.0.is_empty());
         }
     }
 
     #[test]
     fn what_comes_in_order_is_ones() {
-        let log = LogId::from_bytes([9; 16]);
+        let (log, own) = (LogId::from_bytes([9; 16]), LogId::from_bytes([10; 16]));
         let mut sheet = Vec::new();
-        put_references(&[(log, 7), (log, 8), (log, 9), (log, 8)], &mut sheet);
-        assert_eq!(sheet, [&[1][..], &[9; 16], &[4, 0, 0, 0, 0, 14, 2, 2, 1]].concat());
+        put_references(&[(log, 7), (log, 8), (own, 9), (log, 8)], own, &mut sheet);
+        assert_eq!(sheet, [&[1][..], &[9; 16], &[4, 1, 1, 0, 1, 14, 2, 2, 1]].concat());
     }
 }

@@ -183,8 +183,11 @@ impl Engine {
             Input::CommitFailed { error } => self.commit_failed(&error.to_string()),
             Input::StoreReady => self.store_ready(),
             Input::Path { session, primary } => {
-                self.on(session, |s| s.primary = primary);
-                self.send(session, Frame::Path { primary });
+                // Our `Hello` may have said so already.
+                if self.sessions.get(&session).is_some_and(|s| s.primary != primary) {
+                    self.on(session, |s| s.primary = primary);
+                    self.send(session, Frame::Path { primary });
+                }
                 self.pump(session);
             }
             Input::Hedge { session, on } => {

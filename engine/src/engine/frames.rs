@@ -29,12 +29,13 @@ impl Engine {
             return self.end(id, Some(Fault::Busy));
         }
         let tenants = self.shared_with(&peer);
-        let spaces = if tenants.len() > limits::HELLO_SPACES_MAX {
-            Vec::new()
-        } else {
-            tenants.iter().map(|tenant| self.brief_state(*tenant)).collect()
+        let many = tenants.len() > limits::HELLO_SPACES_MAX;
+        let spaces = match many {
+            true => Vec::new(),
+            false => tenants.iter().map(|tenant| self.brief_state(*tenant)).collect(),
         };
-        let root = self.root();
+        // It stands for spaces that are not listed: where they are nobody looks at it.
+        let root = if many || self.spaces.is_empty() { self.root() } else { Digest::default() };
         let agent = self.config.agent.clone();
         let hello = Hello { versions: VERSIONS, agent, primary, spaces, root };
         self.send(id, Frame::Hello(hello));
@@ -527,6 +528,10 @@ impl Engine {
     }
 
     fn shared_with(&self, peer: &PeerId) -> Vec<VatNumber> {
-        self.spaces.keys().copied().filter(|t| self.authority.may_hold(peer, *t)).collect()
+        if self.authority.is_portal(peer) {
+            return self.spaces.keys().copied().collect();
+        }
+        let granted = self.authority.tenants_of(peer);
+        granted.filter(|tenant| self.spaces.contains_key(tenant)).collect()
     }
 }

@@ -97,13 +97,14 @@ compare: compare-ours compare-rivals
 compare-ours: bench-program
 	@$(ours) && ours="ours --program $$program" && \
 	$(COMPARE) $$ours --documents 1000,10000 --changed 0,1,10,100,1000 --live && \
+	$(COMPARE) floor --documents 1000,10000 --changed 1,10,100,1000 && \
 	$(COMPARE) $$ours --documents 1000 --changed 0,100 --line adsl && \
 	$(COMPARE) $$ours --documents 10000 --changed 100 --line adsl --runs 1 && \
+	$(COMPARE) floor --documents 1000,10000 --changed 100 --line adsl && \
 	$(COMPARE) failover --program $$program && \
 	$(COMPARE) $$ours --documents 100000 --changed 0,1,10,100,1000 --runs 1 && \
 	$(COMPARE) portal --program $$program && \
-	$(COMPARE) floor --documents 1000,10000,100000 --changed 1,10,100,1000 && \
-	$(COMPARE) floor --documents 1000,10000 --changed 100 --line adsl
+	$(COMPARE) floor --documents 100000 --changed 1,10,100,1000
 
 compare-rivals:
 	cd benches/compare/rivals/js && npm ci --no-progress

@@ -33,8 +33,8 @@ pub(super) struct Sheet {
 }
 
 /// Lays out bundles of log `own`, each a body and its inline files, for whoever has the known
-/// invoices; tells whether it refers to any. `None` where that is of no use: it is longer than [`len_max`], a body
-/// does not tell of its files, or there are more marks than [`crate::limits::SHEET_MARKS_MAX`].
+/// invoices; tells whether it refers to any. `None` where it is longer than [`len_max`], a body does
+/// not tell of its files, or there are more marks than [`crate::limits::SHEET_MARKS_MAX`].
 pub(super) fn lay(
     bundles: &[(&[u8], &[u8])],
     own: LogId,

@@ -45,7 +45,19 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, ChunkError> {
+        // Nearly all are small.
+        match self.0 {
+            [byte @ 0..0x80, rest @ ..] => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_u64(),
+        }
+    }
+
+    fn long_u64(&mut self) -> Result<u64, ChunkError> {
         let mut value = 0;
         for (index, byte) in self.0.iter().copied().enumerate() {
             if index == 9 && byte > 1 {

@@ -106,7 +106,8 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
     first.ok_or(Fault::Malformed)?.times = 1;
     let steps = number(reader)?;
     let mut steps = Reader(part(reader, steps)?);
-    let mut walk = vec![0];
+    let mut walk = Vec::with_capacity(steps.0.len() + 1);
+    walk.push(0);
     let (mut here, mut met, mut left) = (0, 0, len);
     while !steps.0.is_empty() {
         let there = match number(&mut steps)? {
@@ -126,15 +127,26 @@ pub(super) fn read_text(reader: &mut Reader<'_>, len: usize) -> Result<Vec<u8>, 
         walk.push(there as u16);
         here = there;
     }
-    for column in marks.iter_mut().filter(|column| column.says && column.times > 0) {
-        let end = memchr_iter(OPEN, reader.0).nth(column.times - 1).ok_or(Fault::Malformed)?;
-        column.texts = part(reader, end + 1)?;
+    let mut count = 0;
+    for column in marks.iter_mut().filter(|column| column.says) {
+        column.text = count;
+        count += column.times;
     }
+    let mut ends = Vec::with_capacity(count);
+    ends.extend(memchr_iter(OPEN, reader.0).take(count).map(|end| end as u32));
+    if ends.len() < count {
+        return Err(Fault::Malformed);
+    }
+    let texts = part(reader, ends.last().map_or(0, |end| *end as usize + 1))?;
     let mut text = Vec::with_capacity(len);
     let mut amounts = Amounts::default();
     for here in walk {
         let column = &mut marks[usize::from(here)];
-        let told = column.text()?;
+        if !column.says && column.term == Term::None {
+            text.extend_from_slice(column.mark);
+            continue;
+        }
+        let told = column.text(texts, &ends);
         let behind = match (column.term, told) {
             (Term::Result(rule), []) => amounts.result(rule).ok_or(Fault::Malformed)?,
             (Term::Result(_), [ESCAPE, behind @ ..]) => behind,
@@ -189,21 +201,21 @@ struct Column<'a> {
     says: bool,
     /// How often the walk comes here.
     times: usize,
-    /// What is still to stand behind it.
-    texts: &'a [u8],
+    /// Which text of all is the next that stands behind it.
+    text: usize,
     /// What they have to do with what follows from what.
     term: Term,
 }
 
-impl<'a> Column<'a> {
-    /// What is told of the next text.
-    fn text(&mut self) -> Result<&'a [u8], Fault> {
+impl Column<'_> {
+    /// What is told of the next text, of all that stand one behind the other and end there.
+    fn text<'t>(&mut self, texts: &'t [u8], ends: &[u32]) -> &'t [u8] {
         if !self.says {
-            return Ok(&[]);
+            return &[];
         }
-        let end = memchr(OPEN, self.texts).ok_or(Fault::Malformed)?;
-        let (text, rest) = self.texts.split_at(end);
-        self.texts = &rest[1..];
-        Ok(text)
+        let this = self.text;
+        self.text += 1;
+        let begin = this.checked_sub(1).map_or(0, |before| ends[before] as usize + 1);
+        &texts[begin..ends[this] as usize]
     }
 }

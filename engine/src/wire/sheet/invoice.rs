@@ -4,7 +4,7 @@
 //! third follow from the others, as the SdI demands (its checks 00421 and 00423). Both sides know which by
 //! this table, as both sides of HTTP/2 know its usual headers (RFC 7541, appendix A).
 
-use std::{io::Write as _, sync::LazyLock};
+use std::sync::LazyLock;
 
 use memchr::{memchr, memmem::Finder};
 
@@ -170,8 +170,16 @@ impl Decimal {
         if self.value < 0 && cents > 0 {
             text.push(b'-');
         }
-        // Writing into memory does not fail.
-        write!(text, "{}.{:02}", cents / 100, cents % 100).ok()
+        // From the end, since that is where a number's digits come from.
+        let (mut digits, mut begin, mut rest) = ([b'0'; 20], 20, cents);
+        while rest > 0 || begin > 17 {
+            begin -= 1;
+            digits[begin] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let (whole, cents) = digits[begin..].split_at(18 - begin);
+        [whole, b".", cents].iter().for_each(|part| text.extend_from_slice(part));
+        Some(())
     }
 }
 

@@ -166,6 +166,7 @@ pub fn write(results: &Path) -> io::Result<()> {
     page += &sections::frames(&cold, &back);
     page += &sections::durability(&cold);
     page += &sections::exponents(&cold);
+    page += &sections::one_more(&cold);
     page += "\n## Rows we lose\n";
     if lost.is_empty() {
         page += "None of those above.\n";

@@ -1,11 +1,14 @@
 //! Sections of the page that are no rows of every system: failover by cause, what a portal does
 //! besides, our frames beside the floor, what survives, and how costs grow.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
-    BYTES, CPU, FLOOR, MEMORY, Measure, OURS, Row, SYSTEMS, WALL, bytes, curve, number, seconds,
-    text,
+    BYTES, CLIENT_CPU, CPU, FLOOR, MEMORY, Measure, OURS, Row, SYSTEMS, WALL, bytes, curve, number,
+    seconds, text,
 };
 use crate::{failover::CAUSES, results::Line};
 
@@ -206,6 +209,39 @@ pub(super) fn exponents(cold: &BTreeMap<(&str, u64, u64), Row<'_>>) -> String {
                 fit(&CPU),
                 fit(&MEMORY),
                 fit(&BYTES)
+            );
+        }
+    }
+    out
+}
+
+/// What one document more takes of the client's processor, without what a session takes however
+/// little it brings: between one N and the next, beside the floor.
+pub(super) fn one_more(cold: &Rows<'_>) -> String {
+    let mut out = String::from(
+        "\n## One document more\nWhat one document more takes of the client's processor in a cold sync: the difference \
+         between two N, divided by theirs. A handshake and a process that starts are in neither.\n\n\
+         | what | staffetta | floor | of the floor |\n|---|---|---|---|\n",
+    );
+    let links: BTreeSet<&str> = cold.keys().map(|(link, ..)| *link).collect();
+    for link in links {
+        let each = |system| -> BTreeMap<(u64, u64), f64> {
+            let points = curve(cold, link, system, CLIENT_CPU.of);
+            let between = |two: &[(f64, f64)]| {
+                let [(from, before), (to, after)] = [two[0], two[1]];
+                ((from as u64, to as u64), (after - before) / (to - from))
+            };
+            points.windows(2).map(between).collect()
+        };
+        let floors = each(FLOOR);
+        for ((from, to), ours) in each(OURS) {
+            let Some(floor) = floors.get(&(from, to)) else { continue };
+            let (what, ratio) = (format!("from N={from} to {to}, {link}"), ours / floor);
+            let _ = writeln!(
+                out,
+                "| {what} | {:.1} us | {:.1} us | {ratio:.2} |",
+                ours * 1e6,
+                floor * 1e6
             );
         }
     }

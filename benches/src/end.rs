@@ -384,14 +384,6 @@ impl Drop for End {
     }
 }
 
-/// A free address: the system chooses, we let it go and take it again.
-///
-/// # Errors
-/// What the system says.
-pub fn free_address() -> Result<SocketAddr, AnyError> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
 /// Copies a folder without folders in it: the state of an end that is stopped.
 ///
 /// # Errors

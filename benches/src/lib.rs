@@ -6,5 +6,6 @@ pub mod figures;
 pub mod guest;
 pub mod link;
 pub mod packaged;
+pub mod ports;
 pub mod welcome;
 pub mod workload;

@@ -21,10 +21,11 @@ use std::{
 };
 
 use benches::{
-    end::{AnyError, End, Order, Papers, Place, State, free_address},
+    end::{AnyError, End, Order, Papers, Place, State},
     figures::Figures,
     link::{Link, LinkHandle, LinkSpec},
     packaged,
+    ports::free_address,
 };
 use clap::Args;
 use engine::{grant::Role, id::VatNumber};

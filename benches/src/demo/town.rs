@@ -2,12 +2,12 @@
 //! pages, a node with two uplinks for each of three companies, and the links between them.
 //!
 //! Every path between two machines runs through a link of ours, so that it can be cut. Ports
-//! are chosen once, below those the system gives to outgoing connections: a portal that was
-//! killed finds its own free when it comes back.
+//! are chosen once (see [`crate::ports`]): a portal that was killed finds its own free when it comes
+//! back.
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     link::{Link, LinkHandle, LinkSpec, Switch},
+    ports::free_address,
     welcome::INTERMEDIARY,
 };
 
@@ -102,10 +103,9 @@ impl Town {
             let issued = authority.issue_portal(name, hosts, Options::default());
             pins.push(write(&issued.map_err(io::Error::other)?, &certs)?);
         }
-        let mut ports = Ports::new();
         let mut portals = Vec::new();
         for name in ["A", "B"] {
-            portals.push(Portal::found(root, name, &mut ports)?);
+            portals.push(Portal::found(root, name)?);
         }
         for this in 0..2 {
             let other = 1 - this;
@@ -194,7 +194,7 @@ impl Town {
 }
 
 impl Portal {
-    fn found(root: &Path, name: &'static str, ports: &mut Ports) -> io::Result<Self> {
+    fn found(root: &Path, name: &'static str) -> io::Result<Self> {
         let folder = root.join(format!("portal-{name}"));
         let sdi = folder.join("sdi");
         for (_, vat) in COMPANIES {
@@ -202,7 +202,7 @@ impl Portal {
         }
         let config = folder.join("portal.toml");
         let service = Service::new("staffetta-portal", &config, &folder.join("log.txt"))?;
-        let listen = [ports.next()?, ports.next()?];
+        let listen = [free_address()?, free_address()?];
         let link = |target: &SocketAddr| {
             let mut spec = LinkSpec::clear(*target);
             spec.set(&format!("rtt_ms={RTT_MS}")).map_err(io::Error::other)?;
@@ -211,7 +211,7 @@ impl Portal {
         let lines = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
         let backbone = listen.iter().map(link).collect::<io::Result<Vec<_>>>()?;
         let (data, pec) = (folder.join("data"), folder.join("pec"));
-        let pages = ports.next()?;
+        let pages = free_address()?;
         fs::write(
             &config,
             format!("data = {data:?}\nsdi = {sdi:?}\nlisten = {}\n", toml_list(listen.iter())),
@@ -343,31 +343,4 @@ fn write_p12(issued: &Issued, certs: &Path) -> io::Result<()> {
 fn toml_list(addresses: impl Iterator<Item = impl ToString>) -> String {
     let quoted: Vec<_> = addresses.map(|address| format!("\"{}\"", address.to_string())).collect();
     format!("[{}]", quoted.join(", "))
-}
-
-/// Ports free for UDP and TCP that the system gives to nobody else.
-struct Ports {
-    next: u16,
-}
-
-impl Ports {
-    const LOWEST: u16 = 10_000;
-    const HIGHEST: u16 = 32_000;
-
-    fn new() -> Self {
-        // Two demos at a time start at different places.
-        let spread = std::process::id() % u32::from(Self::HIGHEST - Self::LOWEST);
-        Self { next: Self::LOWEST + u16::try_from(spread).unwrap_or(0) }
-    }
-
-    fn next(&mut self) -> io::Result<SocketAddr> {
-        for _ in Self::LOWEST..Self::HIGHEST {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
-            self.next = if self.next >= Self::HIGHEST { Self::LOWEST } else { self.next + 1 };
-            if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
-                return Ok(address);
-            }
-        }
-        Err(io::Error::other("no free port on loopback"))
-    }
 }

@@ -20,8 +20,9 @@ use std::{
 };
 
 use benches::{
-    end::{AnyError, End, Order, Papers, What, free_address},
+    end::{AnyError, End, Order, Papers, What},
     figures::Figures,
+    ports::free_address,
 };
 use clap::Args;
 use engine::id::VatNumber;

@@ -13,8 +13,9 @@ use std::{
 };
 
 use benches::{
-    end::{AnyError, End, Order, Papers, Place, What, free_address},
+    end::{AnyError, End, Order, Papers, Place, What},
     guest::Guest,
+    ports::free_address,
     welcome::{self, INTERMEDIARY, Person},
 };
 use certgen::{Authority, Host, Issued, Moment, PortalName};

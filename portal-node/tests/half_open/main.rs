@@ -9,6 +9,8 @@
 
 mod good;
 mod portal;
+#[path = "../../../benches/src/ports.rs"]
+mod ports;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},

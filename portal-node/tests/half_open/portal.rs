@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -15,6 +15,8 @@ use node::{
     transport::{Dialer, Endpoint, Identity, PinSet},
 };
 use tempfile::TempDir;
+
+use super::ports::free_address;
 
 pub fn tenant() -> VatNumber {
     VatNumber::parse("02038490237").unwrap()
@@ -49,7 +51,7 @@ impl Portal {
         let customer = Identity::load(&own[0], &own[1]).unwrap();
         let sdi = dir.path().join("sdi");
         fs::create_dir_all(sdi.join(tenant().to_string())).unwrap();
-        let address = free_address();
+        let address = free_address().unwrap();
         fs::write(
             &config,
             format!(
@@ -101,18 +103,6 @@ pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-/// A port free for UDP and TCP, below those that the system gives to outgoing connections.
-fn free_address() -> SocketAddr {
-    let spread = std::process::id() as u16 % 20_000;
-    for n in 0..1000 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 10_000 + (spread + n) % 20_000));
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no port is free");
 }
 
 /// A dialler nobody knows, and the name of nobody.

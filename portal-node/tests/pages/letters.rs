@@ -14,6 +14,7 @@ use portal_node::config::{PortalConfig, SmtpConfig, SmtpTls};
 use super::{
     browser::Browser,
     people::{ADIGE, papers_to_sign, sign_by},
+    ports::free_address,
     tools::python,
     town::{Town, until},
 };
@@ -90,7 +91,7 @@ fn with_smtp(
 /// A town whose portals know a mail server that does not run yet, and an owner whose contract is
 /// ready to sign.
 async fn town(tls: SmtpTls, pec: &str, password: &str) -> (Town, u16, Browser, Browser) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_address().unwrap().port();
     let mut town = Town::found_with(|config, root, authority| {
         with_smtp(config, root, authority, tls, port, password);
     })

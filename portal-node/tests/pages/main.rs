@@ -10,6 +10,8 @@ mod matrix;
 mod onboarding;
 mod people;
 mod pilots;
+#[path = "../../../benches/src/ports.rs"]
+mod ports;
 mod replication;
 mod signing;
 mod tools;

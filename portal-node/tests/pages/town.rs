@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,6 +16,8 @@ use portal_node::{
     service::{self, Ask},
 };
 use tokio::task::JoinHandle;
+
+use super::ports::free_address;
 
 /// Patience of a test that waits for something another task does.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,7 +60,7 @@ impl Town {
             issued.write(root.path(), Existing::Refuse).unwrap();
             pins.push(issued.peer().to_string());
         }
-        let (at_a, at_b) = (free(), free());
+        let (at_a, at_b) = (free_address().unwrap(), free_address().unwrap());
         let config = |name: &str, here: SocketAddr, other: &str, pin: &str, there: SocketAddr| {
             let path = |end: &str| root.path().join(format!("{name}{end}")).display().to_string();
             let text = format!(
@@ -213,16 +215,5 @@ pub async fn within<F: Future<Output = bool>>(
     while !is_so().await {
         assert!(begun.elapsed() < time, "not within {} s: {what}", time.as_secs());
         tokio::time::sleep(Duration::from_millis(30)).await;
-    }
-}
-
-/// An address free for UDP and TCP now.
-fn free() -> SocketAddr {
-    loop {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::end::free_address;
+use benches::ports::free_address;
 use serde_json::{Value, json};
 
 use super::{Failure, Held, Rival, program::EVERY_MS};

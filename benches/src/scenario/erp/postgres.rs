@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::end::{AnyError, free_address};
+use benches::{end::AnyError, ports::free_address};
 use sql::table::{TABLES, Table};
 
 use super::{PASSWORD, TENANT, USER, client::Client};

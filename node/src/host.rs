@@ -261,7 +261,10 @@ impl Host {
                 },
                 Some((session, frame)) = frames.recv(), if !busy => {
                     let input = match frame {
-                        Ok(frame) => Input::Received { session, frame },
+                        Ok(frame) => {
+                            self.meter.answered(&frame);
+                            Input::Received { session, frame }
+                        }
                         Err(fault) => Input::Garbage { session, fault },
                     };
                     self.feed(input);

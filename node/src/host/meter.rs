@@ -127,7 +127,8 @@ impl Meter {
         }
     }
 
-    /// The other half of [`Meter::said`].
+    /// The other half of [`Meter::said`]: `frame` is handled now. All that the frame before it
+    /// made us say is said, so that no part of that is taken for a question that this one answers.
     pub(super) fn answered(&self, frame: &Frame) {
         self.0.bundles_heard.fetch_add(bundles(frame), Ordering::Relaxed);
         if !is_ping(frame) && self.0.asking.swap(false, Ordering::Relaxed) {

@@ -239,9 +239,6 @@ async fn read(
                 None => break,
             },
         };
-        if let Ok(frame) = &frame {
-            meter.answered(frame);
-        }
         let bad = frame.is_err();
         if frames.send((session, frame)).await.is_err() {
             break;

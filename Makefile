@@ -174,7 +174,8 @@ check-windows: tools
 APART = benches/compare engine/fuzz portal-node/fuzz
 lint:
 	$(CARGO) fmt --all --check
-	@for dir in $(APART); do (cd $$dir && $(CARGO) metadata --locked --format-version 1 >/dev/null) || \
+	@for dir in $(APART); do (cd $$dir && $(CARGO) fmt --check) || exit 1; \
+	(cd $$dir && $(CARGO) metadata --locked --format-version 1 >/dev/null) || \
 	{ echo "$$dir/Cargo.lock is out of date: run cargo metadata there, and commit it"; exit 1; }; done
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 

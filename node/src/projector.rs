@@ -196,7 +196,7 @@ impl Projector {
             return Ok(false);
         }
         if at.position > 0 && !self.founded.load(Ordering::Relaxed) {
-            let digest = archive::feed_digest(&*self.store, self.tenant, at.position)?;
+            let digest = archive::feed_digest(&*self.store, self.tenant, (0, 0), at.position)?;
             if digest != at.digest() {
                 return Ok(false);
             }

@@ -309,7 +309,7 @@ impl Spool {
             Err(error) => return Err(error),
         };
         let digest = |position| {
-            archive::feed_digest(&*self.store, self.tenant, position)
+            archive::feed_digest(&*self.store, self.tenant, (0, 0), position)
                 .map_err(|error| self.unread(error))
         };
         let cursor = match text.parse::<u64>() {

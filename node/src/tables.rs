@@ -210,7 +210,7 @@ impl Work {
             // So did what stands here since before the start, perhaps: the process may have ended
             // between the mirror's clearing and this.
             if !founded && position <= durable.unwrap_or(shown) {
-                founded = archive::feed_digest(&**store, *tenant, position)? == at.digest();
+                founded = archive::feed_digest(&**store, *tenant, (0, 0), position)? == at.digest();
                 foreign |= !founded;
             }
             if foreign {
@@ -259,18 +259,7 @@ impl Work {
     /// The digest of what the truth holds up to `upto`, behind `at`.
     fn digest(&self, at: Cursor, upto: u64) -> Result<u64, ReadError> {
         let Source { tenant, store, .. } = &*self.source;
-        let (mut position, mut digest) = (at.position, at.digest());
-        loop {
-            let rows = archive::feed(&**store, *tenant, position, BATCH)?;
-            let Some((last, ..)) = rows.last() else { return Ok(digest) };
-            position = *last;
-            let here = rows.iter().take_while(|(place, ..)| *place <= upto);
-            let prints = here.map(|(_, log, seq)| archive::fingerprint(log, *seq));
-            digest = prints.fold(digest, u64::wrapping_add);
-            if position >= upto {
-                return Ok(digest);
-            }
-        }
+        archive::feed_digest(&**store, *tenant, (at.position, at.digest()), upto)
     }
 
     fn rest(&self, longest: Duration) {

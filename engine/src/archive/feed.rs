@@ -55,20 +55,24 @@ pub fn fingerprint(log: &LogId, seq: Seq) -> u64 {
     u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]))
 }
 
-/// The sum of the fingerprints of the feed up to `position`.
+/// The sum of the fingerprints of the feed up to `upto`, where `digest` is that up to `at`.
 ///
 /// # Errors
 /// [`ReadError`]
-pub fn feed_digest(store: &dyn Store, tenant: VatNumber, position: u64) -> Result<u64, ReadError> {
+pub fn feed_digest(
+    store: &dyn Store,
+    tenant: VatNumber,
+    (mut at, mut digest): (u64, u64),
+    upto: u64,
+) -> Result<u64, ReadError> {
     const ROWS: usize = 1024;
-    let (mut at, mut digest) = (0, 0_u64);
     loop {
         let rows = feed(store, tenant, at, ROWS)?;
-        for (place, log, seq) in rows.iter().take_while(|(place, ..)| *place <= position) {
+        for (place, log, seq) in rows.iter().take_while(|(place, ..)| *place <= upto) {
             digest = digest.wrapping_add(fingerprint(log, *seq));
             at = *place;
         }
-        if rows.len() < ROWS || rows.last().is_some_and(|(place, ..)| *place > position) {
+        if rows.len() < ROWS || rows.last().is_some_and(|(place, ..)| *place >= upto) {
             return Ok(digest);
         }
     }

@@ -131,7 +131,7 @@ fn follow(
     loop {
         let State { position, digest, .. } = mirror.live;
         if !mirror.founded && position > 0 && position <= upto {
-            mirror.founded = archive::feed_digest(disk, tenant, position)? == digest;
+            mirror.founded = archive::feed_digest(disk, tenant, (0, 0), position)? == digest;
         }
         if position > upto || position > 0 && !mirror.founded {
             mirror.write(Op::Clear);

@@ -32,7 +32,7 @@ use crate::{
     moment::now_ms,
     private,
     taken::came_as,
-    truth::{Truth, TruthOptions, asides, looked_for, went_back},
+    truth::{Note, Truth, TruthOptions, asides},
 };
 
 /// In a folder that was set aside, once it was looked through.
@@ -70,36 +70,28 @@ pub async fn run(truth: PathBuf, store: Arc<dyn Store>, host: HostHandle, taken:
             return;
         }
     };
-    let went_back = went_back(&truth);
-    if asides.is_empty() && !went_back {
+    let went_back = Note::WentBack.is_on(&truth).then_some(None);
+    let sources: Vec<_> = went_back.into_iter().chain(asides.into_iter().map(Some)).collect();
+    if sources.is_empty() {
         return;
     }
     brought(&host).await;
-    if went_back {
-        let said = rescue(None, &store, &host, taken.clone()).await;
-        match said.and_then(|said| looked_for(&truth).map(|()| said)) {
+    for aside in sources {
+        let said = rescue(aside.as_deref(), &store, &host, taken.clone()).await;
+        let noted = said.and_then(|said| note_done(&truth, aside.as_deref(), said).map(|()| said));
+        let of = aside.as_deref().unwrap_or(&truth).display();
+        match noted {
             Ok(said) => {
                 tracing::warn!(
-                    said,
-                    "the store went back: invoices that only taken/ had were said again"
+                    store = %of, said,
+                    "after damage: invoices that only taken/ and what was set aside had were said again"
                 );
             }
             Err(error) => {
-                tracing::error!(%error, "taken/ was not looked through: the next start tries again");
-            }
-        }
-    }
-    for aside in asides {
-        let said = rescue(Some(&aside), &store, &host, taken.clone()).await;
-        match said.and_then(|said| note_done(&aside, said).map(|()| said)) {
-            Ok(said) => {
-                tracing::warn!(
-                    aside = %aside.display(), said,
-                    "what was set aside was looked through: invoices that only it and taken/ had were said again"
+                tracing::error!(
+                    %error, store = %of,
+                    "after damage: taken/ and what was set aside were not looked through, the next start tries again"
                 );
-            }
-            Err(error) => {
-                tracing::error!(%error, aside = %aside.display(), "what was set aside was not looked through: the next start tries again");
             }
         }
     }
@@ -122,8 +114,14 @@ fn has_brought(view: &View) -> bool {
     })
 }
 
-fn note_done(aside: &Path, said: usize) -> io::Result<()> {
-    private::write(&aside.join(DONE), format!("{said} invoices said again\n").as_bytes())
+/// Of what was set aside, or of the store in `truth` that went back: it was looked through.
+fn note_done(truth: &Path, aside: Option<&Path>, said: usize) -> io::Result<()> {
+    match aside {
+        Some(aside) => {
+            private::write(&aside.join(DONE), format!("{said} invoices said again\n").as_bytes())
+        }
+        None => Note::WentBack.take_off(truth),
+    }
 }
 
 /// Says every invoice of `taken`, and of the store in `aside`, that is not here; how many.

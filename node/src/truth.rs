@@ -38,6 +38,7 @@ mod aside;
 mod file;
 mod group;
 mod layer;
+mod note;
 mod row;
 
 use std::{
@@ -53,7 +54,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::watch;
 
 pub use self::aside::{SetAside, asides};
-pub use self::file::{FORMAT, FORMAT_OLDEST, looked_for, went_back};
+pub use self::file::{FORMAT, FORMAT_OLDEST};
+pub use self::note::Note;
 use self::{
     file::{copied, guarded, in_groups},
     group::Group,
@@ -137,7 +139,7 @@ impl Truth {
     /// # Errors
     /// [`StoreError`] names the folder and the cure.
     pub fn open(dir: &Path, options: TruthOptions) -> Result<Self, StoreError> {
-        let database = Some(Arc::new(file::open_proven(dir, &options, file::is_unproven(dir))?));
+        let database = Some(Arc::new(file::open_proven(dir, &options, Note::Unproven.is_on(dir))?));
         let (unsynced, storing) = (Layer::default(), Arc::default());
         Ok(Self {
             dir: dir.to_owned(),
@@ -303,7 +305,9 @@ impl Truth {
             drop(database);
             Ok(())
         });
-        file::note_unproven(&self.dir);
+        // Linux takes the pages for clean now, so they can be read and are on no disk, and the next
+        // synchronisation says that all is well. The note is for the process after this one.
+        Note::Unproven.put_on(&self.dir, "");
         state.unproven = true;
     }
 
@@ -471,7 +475,7 @@ impl Store for Truth {
             .doubt
             .send_if_modified(|doubt| doubt.is_none().then(|| *doubt = Some(error)).is_some());
         if is_news {
-            self.note_doubt(why);
+            Note::Doubted.put_on(&self.dir, why);
         }
     }
 }
@@ -540,15 +544,15 @@ mod tests {
         drop(truth);
         let path = dir.path().join("truth.redb");
         let whole = std::fs::read(&path).unwrap();
-        file::note_unproven(dir.path());
-        assert!(file::is_unproven(dir.path()));
+        Note::Unproven.put_on(dir.path(), "");
+        assert!(Note::Unproven.is_on(dir.path()));
         file::prove(dir.path()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole, "byte for byte");
-        assert!(!file::is_unproven(dir.path()));
-        file::note_unproven(dir.path());
+        assert!(!Note::Unproven.is_on(dir.path()));
+        Note::Unproven.put_on(dir.path(), "");
         let truth = open(dir.path()).unwrap();
         assert_eq!(truth.get(Table::Bundles, b"k").unwrap().as_deref(), Some(&b"v"[..]));
-        assert!(!file::is_unproven(dir.path()));
+        assert!(!Note::Unproven.is_on(dir.path()));
     }
 
     /// Bytes that do not compress.
@@ -577,7 +581,7 @@ mod tests {
             let file = copy.path().join("truth.redb");
             std::fs::write(&file, &bytes).unwrap();
             drop(Truth::open(copy.path(), options).unwrap());
-            assert!(!went_back(copy.path()));
+            assert!(!Note::WentBack.is_on(copy.path()));
             bytes[at] ^= 1;
             std::fs::write(&file, &bytes).unwrap();
             let truth = Truth::open(copy.path(), options).unwrap();
@@ -586,9 +590,9 @@ mod tests {
             drop(truth);
             // Until somebody says that it was looked for.
             drop(Truth::open(copy.path(), options).unwrap());
-            assert!(went_back(copy.path()));
-            looked_for(copy.path()).unwrap();
-            assert!(!went_back(copy.path()));
+            assert!(Note::WentBack.is_on(copy.path()));
+            Note::WentBack.take_off(copy.path()).unwrap();
+            assert!(!Note::WentBack.is_on(copy.path()));
         }
     }
 

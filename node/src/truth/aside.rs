@@ -1,8 +1,8 @@
 //! A store that makes no sense is set aside as it is, and an empty one takes its place: a peer
 //! brings back what it holds, and [`crate::rescue`] looks through what was set aside for the rest.
 //!
-//! Nothing is removed here. A store that was found damaged at work is *doubted*: a file beside it
-//! says so, and when it is opened next it is read from end to end, however large it is.
+//! Nothing is removed here. A store that was found damaged at work is *doubted* ([`Note::Doubted`]):
+//! when it is opened next it is read from end to end, however large it is.
 
 use std::{
     fs, io,
@@ -14,11 +14,9 @@ use engine::{
     store::StoreError,
 };
 
-use super::{Truth, TruthOptions, file};
+use super::{Note, Truth, TruthOptions, file};
 use crate::private;
 
-/// In the store's folder, while it is doubted.
-const DOUBT: &str = "doubted";
 /// Rows of a feed read at a time.
 const FEED_ROWS: usize = 1024;
 
@@ -42,8 +40,7 @@ impl Truth {
         dir: &Path,
         options: TruthOptions,
     ) -> Result<(Self, Option<SetAside>), StoreError> {
-        let doubt = dir.join(DOUBT);
-        let doubted = doubt.exists();
+        let doubted = Note::Doubted.is_on(dir);
         let mut thorough = options;
         if doubted {
             thorough.check_on_open_bytes_max = u64::MAX;
@@ -56,7 +53,7 @@ impl Truth {
             Ok(truth) => {
                 if doubted {
                     // It is whole, or was mended: what was read then was not what is there.
-                    let _ = fs::remove_file(doubt);
+                    let _ = Note::Doubted.take_off(dir);
                 }
                 Ok((truth, None))
             }
@@ -72,14 +69,6 @@ impl Truth {
                 Ok((truth, Some(SetAside { path: aside, why: detail })))
             }
             Err(other) => Err(other),
-        }
-    }
-
-    /// Has the store read from end to end when it is opened next.
-    pub(super) fn note_doubt(&self, why: &str) {
-        let path = self.dir.join(DOUBT);
-        if let Err(error) = private::write(&path, why.as_bytes()) {
-            tracing::error!(%error, path = %path.display(), "the store is doubted, and that cannot be noted");
         }
     }
 }
@@ -194,7 +183,7 @@ mod tests {
         drop(truth);
         // Whole: it stays, and is doubted no more.
         assert_eq!(Truth::open_whole(&dir, options).unwrap().1, None);
-        assert!(!dir.join(DOUBT).exists());
+        assert!(!Note::Doubted.is_on(&dir));
         let file = dir.join("truth.redb");
         let mut bytes = fs::read(&file).unwrap();
         let middle = bytes.len() / 2;
@@ -203,6 +192,8 @@ mod tests {
         if let Ok((truth, None)) = Truth::open_whole(&dir, options) {
             truth.doubt("a row cannot be read");
         }
-        assert!(Truth::open_whole(&dir, options).unwrap().1.is_some() || !dir.join(DOUBT).exists());
+        assert!(
+            Truth::open_whole(&dir, options).unwrap().1.is_some() || !Note::Doubted.is_on(&dir)
+        );
     }
 }

@@ -17,7 +17,7 @@ use redb::{
     backends::FileBackend,
 };
 
-use super::{Durable, TruthOptions, group, layer::Layer, row::Packer};
+use super::{Durable, Note, TruthOptions, group, layer::Layer, row::Packer};
 use crate::private;
 
 /// The format this program writes. 2: a bundle's signature has a check of its own, and chunks lie
@@ -27,10 +27,6 @@ pub const FORMAT: u32 = 3;
 /// a number not between these is left alone.
 pub const FORMAT_OLDEST: u32 = 2;
 const FILE: &str = "truth.redb";
-/// Beside the file while what is read of it may not be on the disk.
-const UNPROVEN: &str = "unproven";
-/// Beside the file once it went back by a transaction, until what that held was looked for.
-const WENT_BACK: &str = "went-back";
 /// What redb says of a repair's progress only where the newest transaction is not whole, and the one
 /// before takes its place (`do_repair` of its 4.6; a test notices if another version says otherwise).
 const GOES_BACK: f64 = 0.3;
@@ -121,7 +117,7 @@ pub(super) fn open_proven(
     }
     open(dir, options).inspect_err(|error| {
         if matches!(error, StoreError::Io { .. } | StoreError::Full { .. }) {
-            note_unproven(dir);
+            Note::Unproven.put_on(dir, "");
         }
     })
 }
@@ -168,17 +164,6 @@ pub(super) fn store(
     Ok(writing.commit()?)
 }
 
-/// Notes that a synchronisation failed: Linux takes the pages for clean then, so they can be read
-/// and are on no disk, and the next synchronisation says that all is well. The note is for the
-/// process after this one; a loss of power takes the pages, and the note may go with them.
-pub(super) fn note_unproven(dir: &Path) {
-    let _ = File::create(dir.join(UNPROVEN));
-}
-
-pub(super) fn is_unproven(dir: &Path) -> bool {
-    dir.join(UNPROVEN).exists()
-}
-
 /// Notes that the newest transaction of a file that was not closed is not whole. After a loss of
 /// power that is one that was never answered for, and all is well; but a page of it may be damaged
 /// since, and redb cannot tell the one from the other. Noted before anything is written to the file.
@@ -188,23 +173,7 @@ fn note_went_back(dir: &Path) {
         "the newest transaction of the store is not whole, as after a loss of power: the one before \
          takes its place, and files that were taken are looked through"
     );
-    if let Err(error) = private::write(&dir.join(WENT_BACK), b"") {
-        tracing::error!(%error, store = %dir.display(), "that the store went back cannot be noted");
-    }
-}
-
-/// Whether the store in `dir` went back by a transaction, and what that held was not looked for yet.
-#[must_use]
-pub fn went_back(dir: &Path) -> bool {
-    dir.join(WENT_BACK).exists()
-}
-
-/// What the transaction held that is not there was looked for.
-///
-/// # Errors
-/// When the note cannot be removed.
-pub fn looked_for(dir: &Path) -> io::Result<()> {
-    fs::remove_file(dir.join(WENT_BACK))
+    Note::WentBack.put_on(dir, "");
 }
 
 /// Writes every page of the file again as it reads, and synchronises that: afterwards what is
@@ -232,10 +201,7 @@ pub(super) fn prove(dir: &Path) -> io::Result<()> {
         at += read as u64;
     }
     file.sync_all()?;
-    match fs::remove_file(dir.join(UNPROVEN)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Note::Unproven.take_off(dir)
 }
 
 #[cfg(unix)]

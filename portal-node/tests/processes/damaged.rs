@@ -21,7 +21,7 @@ use node::{
     service::Ask,
     token::Tokens,
     transport::Identity,
-    truth::{Truth, TruthOptions, went_back},
+    truth::{Note, Truth, TruthOptions},
     user::Users,
 };
 use portal_node::config::PortalConfig;
@@ -410,7 +410,7 @@ fn said_again(of_node: Harm, of_portal: Harm) {
         };
         assert!(service.log().contains(said), "{}", service.log());
         let aside = truth.with_file_name("truth.damaged-1/looked-through");
-        assert_eq!((aside.exists(), went_back(truth)), (harm == Harm::NotOpened, false));
+        assert_eq!((aside.exists(), Note::WentBack.is_on(truth)), (harm == Harm::NotOpened, false));
     }
     // Once is enough, also where the ERP asks again under the key it used.
     let bundles = node.tenant()["bundles"].clone();
@@ -474,6 +474,6 @@ fn said_of(bytes: &[u8]) -> Option<Harm> {
     let options = TruthOptions { reserve_bytes: 0, ..TruthOptions::default() };
     match Truth::open(home.path(), options) {
         Err(StoreError::Damaged { .. }) => Some(Harm::NotOpened),
-        _ => went_back(home.path()).then_some(Harm::WentBack),
+        _ => Note::WentBack.is_on(home.path()).then_some(Harm::WentBack),
     }
 }

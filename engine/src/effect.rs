@@ -89,6 +89,8 @@ pub enum Input {
         tenant: VatNumber,
         /// The log.
         log: LogId,
+        /// What it answers.
+        lookup: u64,
         /// Chunks that are not here, by file.
         chunks: Vec<(CutHash, Vec<u32>)>,
     },
@@ -221,6 +223,8 @@ pub enum Effect {
         tenant: VatNumber,
         /// Comes back.
         log: LogId,
+        /// Comes back: which of the session's, since of one log several may be under way.
+        lookup: u64,
         /// The blobs.
         blobs: Vec<BlobRef>,
     },

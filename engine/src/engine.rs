@@ -168,8 +168,8 @@ impl Engine {
                 }
                 self.pump(session);
             }
-            Input::Missing { session, tenant, log, chunks } => {
-                self.missing(session, tenant, log, chunks);
+            Input::Missing { session, tenant, log, lookup, chunks } => {
+                self.missing(session, tenant, log, lookup, chunks);
             }
             Input::Truncated { tenant, log, end, batch } => {
                 self.truncated(tenant, log, end, batch);

@@ -79,6 +79,11 @@ pub struct Session {
     unclear: BTreeMap<VatNumber, Time>,
     flight: Flight,
     staged: BTreeMap<(VatNumber, LogId), Staged>,
+    /// Logs of which a staged bundle lost its place to another one: to be asked for again once that
+    /// is taken.
+    displaced: BTreeSet<(VatNumber, LogId)>,
+    /// Bundles staged so far.
+    lookups: u64,
     /// Logs with a bundle that came while there was no room to stage it, and those of them
     /// that were asked for again.
     crowded: BTreeSet<(VatNumber, LogId)>,
@@ -135,6 +140,8 @@ impl Flight {
 pub struct Staged {
     /// The bundle.
     pub fresh: Fresh,
+    /// Which look at its chunks stands for it.
+    pub lookup: u64,
     /// Chunks that are not here, by file; unknown until the host has looked.
     pub missing: Option<BTreeMap<CutHash, BTreeSet<u32>>>,
     /// Chunks asked for and not arrived.
@@ -181,6 +188,8 @@ impl Session {
             unclear: BTreeMap::new(),
             flight: Flight::default(),
             staged: BTreeMap::new(),
+            displaced: BTreeSet::new(),
+            lookups: 0,
             crowded: BTreeSet::new(),
             called: BTreeSet::new(),
             unadmitted: BTreeSet::new(),
@@ -359,17 +368,27 @@ impl Session {
         self.sending
     }
 
-    /// Keeps a bundle until its large blobs are here. Returns whether there was room; if not,
+    /// Keeps a bundle until its large blobs are here, in the place of another one of its log.
+    /// Returns the number under which its chunks are to be looked for, if there was room; if not,
     /// its log is remembered for [`Session::call`].
-    pub fn stage(&mut self, tenant: VatNumber, log: LogId, fresh: Fresh) -> bool {
-        let at = (tenant, log);
+    pub fn stage(&mut self, tenant: VatNumber, log: LogId, fresh: Fresh) -> Option<u64> {
+        let (at, seq) = ((tenant, log), fresh.seq);
         let full = self.staged.len() >= limits::STAGED_PER_SESSION_MAX;
         if full && !self.staged.contains_key(&at) {
             self.crowded.insert(at);
-            return false;
+            return None;
         }
-        self.staged.insert(at, Staged { fresh, missing: None, asked: 0 });
-        true
+        self.lookups += 1;
+        let staged = Staged { fresh, lookup: self.lookups, missing: None, asked: 0 };
+        if self.staged.insert(at, staged).is_some_and(|before| before.fresh.seq != seq) {
+            self.displaced.insert(at);
+        }
+        Some(self.lookups)
+    }
+
+    /// Whether a staged bundle of this log lost its place. Tells it once.
+    pub fn was_displaced(&mut self, tenant: VatNumber, log: LogId) -> bool {
+        self.displaced.remove(&(tenant, log))
     }
 
     /// A log whose bundle found no room and finds one now, to be asked for: its sender sends
@@ -388,6 +407,7 @@ impl Session {
         let mut logs = std::mem::take(&mut self.crowded);
         logs.append(&mut self.called);
         logs.extend(std::mem::take(&mut self.staged).into_keys());
+        self.displaced.clear();
         logs
     }
 

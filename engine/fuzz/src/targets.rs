@@ -231,10 +231,10 @@ fn drain(engine: &mut Engine, at: u64) {
             Effect::SendRun { session, upto, .. } => {
                 Input::RunSent { session, upto, bytes: 100, large: upto % 2 == 0 }
             }
-            Effect::FindMissing { session, tenant, log, blobs } => {
+            Effect::FindMissing { session, tenant, log, lookup, blobs } => {
                 let chunks =
                     blobs.iter().map(|blob| (blob.cut(), (0..blob.chunks.len() as u32).collect()));
-                Input::Missing { session, tenant, log, chunks: chunks.collect() }
+                Input::Missing { session, tenant, log, lookup, chunks: chunks.collect() }
             }
             _ => continue,
         };

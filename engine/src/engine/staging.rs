@@ -12,7 +12,7 @@ use crate::{
     fault::Fault,
     id::{CutHash, LogId, VatNumber},
     limits,
-    log::Fresh,
+    log::{Fresh, Log},
     plant::{self, Bug},
     session::{Session, SessionId},
     store::Batch,
@@ -20,16 +20,19 @@ use crate::{
 };
 
 impl Engine {
-    /// Which chunks of a staged bundle are missing: ask for them, or take the bundle.
+    /// Which chunks of a staged bundle are missing: ask for them, or take the bundle. What was found
+    /// for one that is not staged any more says nothing of the one in its place.
     pub(super) fn missing(
         &mut self,
         id: SessionId,
         tenant: VatNumber,
         log: LogId,
+        lookup: u64,
         chunks: Vec<(CutHash, Vec<u32>)>,
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
+        let staged = session.staged_mut().get_mut(&(tenant, log));
+        let Some(staged) = staged.filter(|staged| staged.lookup == lookup) else { return };
         let missing =
             chunks.into_iter().map(|(blob, missing)| (blob, missing.into_iter().collect()));
         staged.missing = Some(missing.collect());
@@ -62,9 +65,10 @@ impl Engine {
             fresh
         });
         if let (Some(fresh), Some(session)) = (waits, self.sessions.get_mut(&id))
-            && session.stage(tenant, log, fresh)
+            && let Some(lookup) = session.stage(tenant, log, fresh)
         {
-            self.effects.push_back(Effect::FindMissing { session: id, tenant, log, blobs: large });
+            let look = Effect::FindMissing { session: id, tenant, log, lookup, blobs: large };
+            self.effects.push_back(look);
         }
     }
 
@@ -107,12 +111,14 @@ impl Engine {
         let Some(staged) = session.staged_mut().get_mut(&(tenant, log)) else { return };
         if staged.is_whole() {
             if let Some(staged) = session.staged_mut().remove(&(tenant, log)) {
+                let displaced = session.was_displaced(tenant, log);
                 if self.spoiled(tenant).contains(&(log, staged.fresh.seq)) {
                     self.mend(tenant, log, &[staged.fresh]);
-                    // The mended one may have taken the place of the log's next.
-                    self.resume(id, tenant, log);
                 } else if self.still_follows(tenant, &log, &staged.fresh) {
                     self.accept(Some(id), tenant, log, &[staged.fresh]);
+                }
+                if displaced {
+                    self.resume(id, tenant, log);
                 }
             }
             return;
@@ -135,15 +141,23 @@ impl Engine {
         wants.into_iter().for_each(|want| self.send(id, want));
     }
 
-    /// Asks for what follows of a log. False where the peer is not known to hold more of it.
+    /// Asks for what is damaged of a log, and for what follows. False where the peer is not known to
+    /// hold any of it.
     fn resume(&mut self, id: SessionId, tenant: VatNumber, log: LogId) -> bool {
-        let after = self.pending(tenant, &log);
         let holding = self.sessions.get(&id).and_then(|session| session.holding(tenant));
-        let more = holding.is_some_and(|held| held.get(&log) > after);
-        if more {
-            self.send(id, Frame::Want { tenant: Tenant(tenant), log, after });
+        let held = holding.map_or(0, |held| held.get(&log));
+        let entry = self.spaces.get(&tenant).and_then(|space| space.logs.get(&log));
+        let damaged = entry.into_iter().flat_map(Log::damaged).min().map(|seq| seq - 1);
+        // A peer that has the same damage sends what follows all the same.
+        let wants: Vec<_> = damaged
+            .into_iter()
+            .chain([self.pending(tenant, &log)])
+            .filter(|after| *after < held)
+            .collect();
+        for after in &wants {
+            self.send(id, Frame::Want { tenant: Tenant(tenant), log, after: *after });
         }
-        more
+        !wants.is_empty()
     }
 
     /// Asks again for bundles that found no room among those that wait for their large blobs.

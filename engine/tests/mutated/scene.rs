@@ -137,12 +137,12 @@ impl Portal {
                     self.store.barrier().unwrap();
                     Input::Committed { commit }
                 }
-                Effect::FindMissing { session, tenant, log, blobs } => {
+                Effect::FindMissing { session, tenant, log, lookup, blobs } => {
                     let missing = |blob: &BlobRef| {
                         (blob.cut(), archive::missing_chunks(&self.store, tenant, blob).unwrap())
                     };
                     let chunks = blobs.iter().map(missing).collect();
-                    Input::Missing { session, tenant, log, chunks }
+                    Input::Missing { session, tenant, log, lookup, chunks }
                 }
                 Effect::Send { session, frame } => {
                     let here = self.sessions.values_mut().find(|(id, _)| *id == session);

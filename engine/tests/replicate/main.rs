@@ -242,6 +242,42 @@ fn one_large_file_in_two_bundles_arrives_with_both() {
     assert_equal(&world);
 }
 
+/// Simulator, seed 10696523812: where a log's next bundle and a damaged one took turns to wait for
+/// their chunks, what had been found of the one was taken for the other, which counted without its
+/// file. What lost its turn is asked for again.
+#[test]
+fn a_large_file_and_a_damaged_one_of_a_log_do_not_pass_for_each_other() {
+    let mut world = trio();
+    let files = [229_u32, 233].map(|n| (0..300_000).map(|at| (at % n) as u8).collect::<Vec<_>>());
+    let log = world.peers[2].log();
+    let session = {
+        let (items, sent) = invoice(&world, 2, &files[0]);
+        world.say(2, items, sent);
+        world.connect(2, 0, true)
+    };
+    world.cut((2, session));
+    // Nobody else brings it.
+    world.crash(1);
+    let mut row = [&tenant().as_u64().to_be_bytes()[..], log.as_bytes()].concat();
+    row.extend_from_slice(&1_u64.to_be_bytes());
+    assert!(world.peers[0].store.damage(Table::Bundles, &row, 300));
+    world.input(0, Input::Damaged { tenant: tenant(), log, seq: 1 });
+    let (items, sent) = invoice(&world, 2, &files[1]);
+    world.say(2, items, sent);
+    world.late_lookups = true;
+    world.connect(2, 0, true);
+    assert_eq!(world.peers[0].engine.vector(tenant()).get(&log), 1);
+    world.release();
+    for (file, seq) in files.iter().zip(1..) {
+        let store = &*world.peers[0].store;
+        assert!(archive::bundle(store, tenant(), &log, seq).is_ok(), "{seq}");
+        let hash = BlobHash::of(file);
+        let back = archive::blob(store, tenant(), &DocumentId::invoice(&hash), &hash).unwrap();
+        assert_eq!(back.as_ref(), Some(file), "{seq}");
+    }
+    assert_eq!(world.peers[0].engine.vector(tenant()).get(&log), 2);
+}
+
 #[test]
 fn whoever_brought_a_bundle_learns_that_it_is_held_though_another_was_quicker() {
     let mut world = trio();

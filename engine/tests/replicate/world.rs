@@ -103,6 +103,8 @@ pub struct World {
     pub late: Option<(usize, usize)>,
     /// The same for chunks alone.
     pub late_chunks: Option<(usize, usize)>,
+    /// Whether chunks are looked for and the answer waits for [`World::release`].
+    pub late_lookups: bool,
     kept: VecDeque<(usize, Input)>,
     pub bytes: u64,
 }
@@ -223,6 +225,7 @@ impl World {
     pub fn release(&mut self) {
         self.late = None;
         self.late_chunks = None;
+        self.late_lookups = false;
         self.inputs.append(&mut self.kept);
         self.run();
     }
@@ -311,13 +314,14 @@ impl World {
                 }
             }
             Effect::Commit { commit, batch } => self.commit(at, commit, batch),
-            Effect::FindMissing { session, tenant, log, blobs } => {
+            Effect::FindMissing { session, tenant, log, lookup, blobs } => {
                 let chunks = blobs
                     .iter()
                     .map(|b| (b.cut(), archive::missing_chunks(&*store, tenant, b).unwrap()))
                     .collect();
-                let missing = Input::Missing { session, tenant, log, chunks };
-                self.inputs.push_back((at, missing));
+                let missing = Input::Missing { session, tenant, log, lookup, chunks };
+                let queue = if self.late_lookups { &mut self.kept } else { &mut self.inputs };
+                queue.push_back((at, missing));
             }
             Effect::Truncate { tenant, origin, cut } => {
                 let (batch, end) = archive::truncate(&*store, tenant, &origin, cut).unwrap();

@@ -106,6 +106,7 @@ pub enum Read {
         session: SessionId,
         tenant: VatNumber,
         log: LogId,
+        lookup: u64,
         blobs: Vec<BlobRef>,
     },
     Truncate {

@@ -126,12 +126,12 @@ impl Replica {
                     self.store.barrier().unwrap();
                     Input::Committed { commit }
                 }
-                Effect::FindMissing { session, tenant, log, blobs } => {
+                Effect::FindMissing { session, tenant, log, lookup, blobs } => {
                     let missing = |blob: &BlobRef| {
                         (blob.cut(), archive::missing_chunks(&*self.store, tenant, blob).unwrap())
                     };
                     let chunks = blobs.iter().map(missing).collect();
-                    Input::Missing { session, tenant, log, chunks }
+                    Input::Missing { session, tenant, log, lookup, chunks }
                 }
                 Effect::Send { frame, .. } => {
                     self.said.push(frame);

@@ -142,7 +142,7 @@ impl Host {
                 }
             }
             Effect::Commit { commit, batch } => self.committer.commit(commit, batch),
-            Effect::FindMissing { session, tenant, log, blobs } => {
+            Effect::FindMissing { session, tenant, log, lookup, blobs } => {
                 let (store, events) = (Arc::clone(&self.config.store), self.events.clone());
                 spawn_blocking(move || {
                     let chunks = blobs.iter().map(|blob| {
@@ -151,7 +151,7 @@ impl Host {
                     });
                     match chunks.collect::<Result<_, archive::ReadError>>() {
                         Ok(chunks) => {
-                            let missing = Input::Missing { session, tenant, log, chunks };
+                            let missing = Input::Missing { session, tenant, log, lookup, chunks };
                             let _ = events.send(Event::Input(missing));
                         }
                         Err(error) => tracing::error!(%error, "cannot look for chunks"),

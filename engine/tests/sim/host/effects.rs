@@ -43,8 +43,8 @@ impl World {
                 self.check_commit(n, &batch);
                 self.commit(n, commit, batch);
             }
-            Effect::FindMissing { session, tenant, log, blobs } => {
-                self.start_read(n, Read::Missing { session, tenant, log, blobs });
+            Effect::FindMissing { session, tenant, log, lookup, blobs } => {
+                self.start_read(n, Read::Missing { session, tenant, log, lookup, blobs });
             }
             Effect::Truncate { tenant, origin, cut } => {
                 self.start_read(n, Read::Truncate { tenant, origin, cut });
@@ -168,13 +168,13 @@ impl World {
                     self.push(handed_over, Event::Read { host: n, epoch, read });
                 }
             }
-            Read::Missing { session, tenant, log, blobs } => {
+            Read::Missing { session, tenant, log, lookup, blobs } => {
                 let chunks = blobs.iter().map(|blob| {
                     let missing = archive::missing_chunks(&*disk, tenant, blob)?;
                     Ok((blob.cut(), missing))
                 });
                 if let Ok(chunks) = chunks.collect::<Result<_, archive::ReadError>>() {
-                    let input = Box::new(Input::Missing { session, tenant, log, chunks });
+                    let input = Box::new(Input::Missing { session, tenant, log, lookup, chunks });
                     self.push(self.now, Event::Inject { host: n, epoch, input });
                 }
             }

@@ -54,7 +54,7 @@ impl World {
         }
         self.oracle.forget_lost_revocations();
         for n in 2..self.hosts.len() {
-            self.hosts[n].revoked &= self.is_revoked(n);
+            self.hosts[n].revoked = self.is_revoked(n);
         }
         // Whoever runs the portals admits a node again whose grant nobody has any more,
         // nor the end of it.

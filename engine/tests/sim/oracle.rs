@@ -65,6 +65,8 @@ pub struct Oracle {
     pub grants: BTreeSet<(PeerId, VatNumber)>,
     /// Every revocation said, and the place of the bundle that says it.
     pub revocations: Vec<Revoked>,
+    /// Those that no host has any more. A backup may bring one back.
+    lost: Vec<Revoked>,
     /// What must be everywhere at the end of the calm.
     pub required: BTreeMap<Space, Seq>,
     /// Logs of which nobody holds some bundle whole any more.
@@ -80,6 +82,7 @@ impl Oracle {
             said: BTreeMap::new(),
             grants: BTreeSet::new(),
             revocations: Vec::new(),
+            lost: Vec::new(),
             required: BTreeMap::new(),
             broken: BTreeSet::new(),
             ledgers: BTreeMap::new(),
@@ -119,6 +122,9 @@ impl Oracle {
         for (tenant, item) in &recovered.statements {
             if let Item::Revocation(revocation) = item {
                 ledger.learn(*tenant, revocation);
+                let is_back =
+                    |lost: &mut Revoked| lost.tenant == *tenant && lost.revocation == *revocation;
+                self.revocations.extend(self.lost.extract_if(.., is_back));
             }
         }
         for ((tenant, log), seq) in before.promised {
@@ -158,12 +164,13 @@ impl Oracle {
     /// put back at once there may be nobody left who was told.
     pub fn forget_lost_revocations(&mut self) {
         let ledgers = &self.ledgers;
-        self.revocations.retain(|said| {
-            ledgers.values().any(|ledger| {
+        let lost = self.revocations.extract_if(.., |said| {
+            !ledgers.values().any(|ledger| {
                 let held = ledger.held.get(&(said.tenant, said.log));
                 held.is_some_and(|held| held.get(said.seq as usize - 1) == Some(&said.hash))
             })
         });
+        self.lost.extend(lost);
     }
 
     pub fn held(&self, n: usize) -> impl Iterator<Item = (&Space, &Vec<ChainHash>)> {

@@ -257,6 +257,7 @@ Made by `make compare` from `results.jsonl`; not written by hand. The same invoi
 fields as JSON (3.7 kB) for the others. Every end is a process of its own with its storage on disk, and both share two cores. Bytes are all
 those above UDP or TCP, handshakes and padding included, both ways: the relay in between counts them for a rival, our own transport for ours.
 *Coming back* is a client that was stopped and holds all but d status changes. Less is better in every row; ours is bold where a rival has less.
+A store of ours of up to 32 MiB is read and compared with its checksums when it is opened: some 6 ms and 4 MB at N=10000, nothing at N=100000.
 
 Ours is the median of three runs (one at N=100000), a rival's figure is one run; a measurement that took longer than its cap says so, and
 one that a rival did not get to, because an earlier or a smaller one did not end, has a dash. Ours fills the truth, from which the mirror for the ERP is

@@ -197,6 +197,13 @@ impl Ledger {
         let cuts = self.revoked.get(&(tenant, writer))?;
         Some(cuts.get(log).copied().unwrap_or(0))
     }
+
+    /// The same once what is on its way is durable: what is handed over after it is so too.
+    fn cut_to_come(&self, tenant: VatNumber, writer: PeerId, log: &LogId) -> Option<Seq> {
+        let mut then = Self { revoked: self.revoked.clone(), ..Self::default() };
+        self.coming.iter().for_each(|(tenant, revocation)| then.learn(*tenant, revocation));
+        then.cut(tenant, writer, log)
+    }
 }
 
 impl World {
@@ -419,9 +426,10 @@ impl Oracle {
             return self.fail("I5", || format!("host {n} takes {wrong} in {log:?} {seq}"));
         }
         let ledger = self.ledgers.entry(n).or_default();
-        if let (Some(cut), false) =
-            (writer.and_then(|writer| ledger.cut(tenant, writer, &log)), portal)
+        if let Some(writer) = writer.filter(|_| !portal)
+            && let Some(cut) = ledger.cut(tenant, writer, &log)
             && seq > cut
+            && ledger.cut_to_come(tenant, writer, &log).is_none_or(|cut| seq > cut)
         {
             return self.fail("I4", || {
                 format!("host {n} takes {log:?} {seq} of {tenant}, beyond the cut {cut} it has")

@@ -16,7 +16,7 @@ use engine::{
     store::Table,
     wire::Frame,
 };
-use world::{World, change, key, tenant};
+use world::{World, change, key, row, tenant};
 
 /// Portal A (0), portal B (1), a node (2) that A admitted, all connected.
 fn trio() -> World {
@@ -258,9 +258,7 @@ fn a_large_file_and_a_damaged_one_of_a_log_do_not_pass_for_each_other() {
     world.cut((2, session));
     // Nobody else brings it.
     world.crash(1);
-    let mut row = [&tenant().as_u64().to_be_bytes()[..], log.as_bytes()].concat();
-    row.extend_from_slice(&1_u64.to_be_bytes());
-    assert!(world.peers[0].store.damage(Table::Bundles, &row, 300));
+    assert!(world.peers[0].store.damage(Table::Bundles, &row(log, 1), 300));
     world.input(0, Input::Damaged { tenant: tenant(), log, seq: 1 });
     let (items, sent) = invoice(&world, 2, &files[1]);
     world.say(2, items, sent);
@@ -384,9 +382,7 @@ fn a_damaged_bundle_is_fetched_again() {
     }
     let session = world.connect(2, 0, true);
     let log = world.peers[2].log();
-    let mut key = tenant().as_u64().to_be_bytes().to_vec();
-    key.extend_from_slice(log.as_bytes());
-    key.extend_from_slice(&2_u64.to_be_bytes());
+    let key = row(log, 2);
     let read = |world: &World| archive::bundle(&*world.peers[0].store, tenant(), &log, 2);
     let whole = read(&world).unwrap();
     for bit in [0, 300, 600, 1000] {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use engine::{
     archive,
     effect::Input,
-    id::{BlobHash, DocumentId, Kind, LogId},
+    id::{BlobHash, DocumentId, Kind},
     store::{Table, memory::MemoryStore},
     wire::Frame,
 };
 
 use crate::{
     assert_equal, invoice, trio,
-    world::{World, change, tenant},
+    world::{World, change, row, tenant},
 };
 
 const INVOICES: usize = 20;
@@ -77,11 +77,6 @@ fn what_is_said_of_invoices_that_the_receiver_has_refers_to_them() {
     assert!(runs.iter().any(|(bundles, _)| *bundles > INVOICES), "{runs:?}");
     assert!(runs.iter().all(|(_, refers)| !refers), "{runs:?}");
     assert_equal(&world);
-}
-
-/// The key of a bundle's row.
-fn row(log: LogId, seq: u64) -> Vec<u8> {
-    [&tenant().as_u64().to_be_bytes()[..], log.as_bytes(), &seq.to_be_bytes()].concat()
 }
 
 #[test]

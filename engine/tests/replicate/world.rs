@@ -70,6 +70,11 @@ pub fn tenant() -> VatNumber {
     VatNumber::parse("02038490237").unwrap()
 }
 
+/// The key of a bundle's row.
+pub fn row(log: LogId, seq: u64) -> Vec<u8> {
+    [&tenant().as_u64().to_be_bytes()[..], log.as_bytes(), &seq.to_be_bytes()].concat()
+}
+
 pub struct Peer {
     pub engine: Engine,
     pub store: Arc<MemoryStore>,
